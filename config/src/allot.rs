@@ -1,0 +1,279 @@
+//! Who has which address, at load and while the switch runs.
+//!
+//! [`Allotter`] holds one [`pool`] per network and, per container, the leases it gave it. Invariants: an address or MAC
+//! is taken in a pool if and only if a lease has it or it belongs to the network itself; what one container gives back
+//! is exactly what it was given. When a pool is full, [`AllotError::Exhausted`] says so and nothing has changed.
+//! Each allotment and release is O(log n); memory grows with what is taken, not with the size of a subnet.
+
+mod defaults;
+mod hash;
+mod pool;
+mod ranges;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipnet::IpNet;
+use vswitch_wire::MacAddr;
+
+use self::pool::Pool;
+pub(crate) use self::{
+    defaults::DefaultSubnets,
+    pool::{Exhausted, first_usable, own_addresses},
+};
+use crate::{
+    model::{Attachment, Config, Container, Netns, Network, NetworkMode, PortDriver},
+    names::{ContainerName, InterfaceName, NetworkName},
+};
+
+/// The addresses and MACs of all networks.
+#[derive(Debug, Clone, Default)]
+pub struct Allotter {
+    pools: BTreeMap<NetworkName, Pool>,
+    containers: BTreeSet<ContainerName>,
+    leases: BTreeMap<ContainerName, Vec<Lease>>,
+}
+
+/// What one attachment holds.
+#[derive(Debug, Clone)]
+struct Lease {
+    network: NetworkName,
+    mac: MacAddr,
+    addresses: Vec<IpAddr>,
+}
+
+/// Why a container cannot be attached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AllotError {
+    /// There is no such network.
+    #[error("there is no network `{network}`; the networks are: {known}")]
+    UnknownNetwork {
+        /// The name asked for.
+        network: String,
+        /// The names there are, with commas between.
+        known: String,
+    },
+    /// A container has this name.
+    #[error("there is a container `{name}` already; choose another name")]
+    NameTaken {
+        /// The name asked for.
+        name: ContainerName,
+    },
+    /// The network has no address left.
+    #[error(
+        "network `{network}` has no free {family} address left in {ranges}; remove a container or give the network a larger subnet"
+    )]
+    Exhausted {
+        /// The network.
+        network: NetworkName,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// The ranges that are full, with commas between.
+        ranges: String,
+    },
+}
+
+/// What the configuration says of one attachment; what it leaves open is allotted.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) interface_name: InterfaceName,
+    pub(crate) ipv4: Option<Ipv4Addr>,
+    pub(crate) ipv6: Option<Ipv6Addr>,
+    pub(crate) mac: Option<MacAddr>,
+    pub(crate) gw_priority: i32,
+    pub(crate) aliases: Vec<String>,
+    pub(crate) source_guard: bool,
+    pub(crate) port_driver: PortDriver,
+}
+
+impl Allotter {
+    /// The state after `config` has been resolved: all its containers hold what it says.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let mut allotter = Self::default();
+        for network in config.networks.values() {
+            allotter.add_network(network);
+        }
+        for container in config.containers.values() {
+            allotter.containers.insert(container.name.clone());
+            for attachment in &container.attachments {
+                let ipv4 = attachment.ipv4_address.map(|net| net.addr());
+                let ipv6 = attachment.ipv6_address.map(|net| net.addr());
+                allotter.reserve(&attachment.network, ipv4, ipv6, Some(attachment.mac_address));
+                allotter.lease(&container.name, &attachment.network, attachment.mac_address, ipv4, ipv6);
+            }
+        }
+        allotter
+    }
+
+    /// Makes a container called `name` with one interface, `eth0`, on `network`: lowest free addresses, a namespace of its own.
+    ///
+    /// # Errors
+    /// The network is unknown, the name is taken, or the network has no free address; then nothing has changed.
+    pub fn attach_ephemeral(&mut self, name: &ContainerName, network: &str) -> Result<Container, AllotError> {
+        let Some((network, _)) = self.pools.get_key_value(network) else {
+            let known = self.pools.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let known = if known.is_empty() { "none".to_owned() } else { known };
+            return Err(AllotError::UnknownNetwork { network: network.to_owned(), known });
+        };
+        let network = network.clone();
+        if !self.containers.insert(name.clone()) {
+            return Err(AllotError::NameTaken { name: name.clone() });
+        }
+        let attachment = match self.attach(name, &network, Request::new(interface_name(0))) {
+            Ok(attachment) => attachment,
+            Err(Exhausted { family, ranges }) => {
+                self.containers.remove(name);
+                return Err(AllotError::Exhausted { network, family, ranges: list(&ranges) });
+            }
+        };
+        Ok(Container {
+            name: name.clone(),
+            netns: Netns::New,
+            command: None,
+            network_mode: NetworkMode::Networks,
+            hostname: name.to_string(),
+            extra_hosts: Vec::new(),
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
+            labels: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            attachments: vec![attachment],
+        })
+    }
+
+    /// Takes back the name of a container and all it holds; false if there is no such container.
+    pub fn release(&mut self, name: &ContainerName) -> bool {
+        for lease in self.leases.remove(name).unwrap_or_default() {
+            if let Some(pool) = self.pools.get_mut(&lease.network) {
+                pool.release_mac(lease.mac);
+                lease.addresses.into_iter().for_each(|address| pool.release(address));
+            }
+        }
+        self.containers.remove(name)
+    }
+
+    /// Adds a network with nobody on it.
+    pub(crate) fn add_network(&mut self, network: &Network) {
+        self.pools.insert(network.name.clone(), Pool::new(network));
+    }
+
+    /// Sets given addresses aside, so that no dynamic allotment takes them. They are leased by [`Allotter::attach`].
+    pub(crate) fn reserve(
+        &mut self,
+        network: &NetworkName,
+        ipv4: Option<Ipv4Addr>,
+        ipv6: Option<Ipv6Addr>,
+        mac: Option<MacAddr>,
+    ) {
+        let Some(pool) = self.pools.get_mut(network) else { return };
+        let addresses = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6));
+        for address in addresses {
+            pool.reserve(address);
+        }
+        if let Some(mac) = mac {
+            pool.reserve_mac(mac);
+        }
+    }
+
+    /// Attaches `container` to `network`, which must exist; what `request` gives has been reserved. The gateways are those the
+    /// attachment could use; [`keep_one_default_route`] decides among several.
+    pub(crate) fn attach(
+        &mut self,
+        container: &ContainerName,
+        network: &NetworkName,
+        request: Request,
+    ) -> Result<Attachment, Exhausted> {
+        let Some(pool) = self.pools.get_mut(network) else {
+            return Err(Exhausted { family: "IP", ranges: Vec::new() });
+        };
+        let (ipv4, ipv6) = pool.allot(request.ipv4, request.ipv6)?;
+        let mac = request.mac.unwrap_or_else(|| pool.allot_mac(container, ipv4));
+        let (ipv4_address, gateway4) = ipv4.and_then(|address| pool.ipv4_interface(address)).unzip();
+        let (ipv6_address, gateway6) = ipv6.and_then(|address| pool.ipv6_interface(address)).unzip();
+        self.lease(container, network, mac, ipv4, ipv6);
+        Ok(Attachment {
+            network: network.clone(),
+            interface_name: request.interface_name,
+            mac_address: mac,
+            ipv4_address,
+            ipv6_address,
+            gateway4: gateway4.flatten(),
+            gateway6: gateway6.flatten(),
+            gw_priority: request.gw_priority,
+            aliases: request.aliases,
+            source_guard: request.source_guard,
+            port_driver: request.port_driver,
+        })
+    }
+
+    fn lease(
+        &mut self,
+        container: &ContainerName,
+        network: &NetworkName,
+        mac: MacAddr,
+        ipv4: Option<Ipv4Addr>,
+        ipv6: Option<Ipv6Addr>,
+    ) {
+        let addresses = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)).collect();
+        let lease = Lease { network: network.clone(), mac, addresses };
+        self.leases.entry(container.clone()).or_default().push(lease);
+    }
+}
+
+impl Request {
+    /// Leaves everything open but the interface's name.
+    pub(crate) fn new(interface_name: InterfaceName) -> Self {
+        Self {
+            interface_name,
+            ipv4: None,
+            ipv6: None,
+            mac: None,
+            gw_priority: 0,
+            aliases: Vec::new(),
+            source_guard: true,
+            port_driver: PortDriver::default(),
+        }
+    }
+}
+
+/// Leaves the default route of each family to one attachment, as Docker chooses: the highest `gw_priority`, then
+/// not an internal network (those have no gateway here), then dual-stack before single, then the network's name.
+pub(crate) fn keep_one_default_route(attachments: &mut [Attachment]) {
+    let rank = |attachment: &Attachment| {
+        let single = attachment.gateway4.is_none() || attachment.gateway6.is_none();
+        (-i64::from(attachment.gw_priority), single, attachment.network.clone())
+    };
+    let holder4 = attachments
+        .iter()
+        .filter(|a| a.gateway4.is_some())
+        .min_by_key(|a| rank(a))
+        .map(|a| a.network.clone());
+    let holder6 = attachments
+        .iter()
+        .filter(|a| a.gateway6.is_some())
+        .min_by_key(|a| rank(a))
+        .map(|a| a.network.clone());
+    for attachment in attachments {
+        if holder4.as_ref() != Some(&attachment.network) {
+            attachment.gateway4 = None;
+        }
+        if holder6.as_ref() != Some(&attachment.network) {
+            attachment.gateway6 = None;
+        }
+    }
+}
+
+/// The interface name `ethN`.
+#[allow(clippy::expect_used, reason = "`eth` and at most ten digits are 13 bytes, all of them allowed")]
+pub(crate) fn interface_name(index: u32) -> InterfaceName {
+    format!("eth{index}").parse().expect("a valid interface name")
+}
+
+/// Networks with commas between.
+pub(crate) fn list(nets: &[IpNet]) -> String {
+    nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,13 @@
+//! What the fuzz targets check, apart from the fuzzer, so that an input can be replayed by any program.
+//!
+//! | target | input | module |
+//! |---|---|---|
+//! | `parse` | one frame | [`parsing`] |
+//! | `configuration` | the text of a file | [`configuration`] |
+//! | `pipeline` | a [`scenario`]: frames, ports and time | [`pipeline`] |
+
+pub mod configuration;
+pub mod device;
+pub mod parsing;
+pub mod pipeline;
+pub mod scenario;

@@ -1,0 +1,28 @@
+//! The only room of vswitch with `unsafe` and system calls.
+//!
+//! Everything here works both for root and for an ordinary user inside a user namespace that the process made
+//! itself ([`userns`]), needs a kernel of 6.1 or later, and reports failure as an [`Error`] that names what to do.
+//!
+//! - [`netns`]: network namespaces held by descriptors.
+//! - [`userns`]: running without root.
+//! - [`view`]: what a container's processes see beside the network.
+//! - [`process`]: starting commands in a container's namespaces.
+//! - [`descendants`]: watching, ending and reaping processes.
+//! - [`cpu`]: which CPUs there are, and how much of them was used.
+//! - [`device`], [`tap`], [`plain_tap`], [`virtio`]: what frames come from and go to.
+//! - [`netlink`]: interfaces, addresses and routes.
+
+pub mod cpu;
+pub mod descendants;
+pub mod device;
+pub mod error;
+pub mod netlink;
+pub mod netns;
+pub mod plain_tap;
+pub mod process;
+pub mod tap;
+pub mod userns;
+pub mod view;
+pub mod virtio;
+
+pub use error::{Error, Result};

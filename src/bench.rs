@@ -1,0 +1,14 @@
+//! `vswitch bench`: measures this machine, our switch beside the kernel's bridge and whatever peers are installed.
+//!
+//! Every backend joins two namespaces; the same generator sends the same traffic over each in turn
+//! ([`measure`]), and comparisons are made within a round ([`results`]).
+
+pub(crate) mod chart;
+pub(crate) mod error;
+pub(crate) mod generator;
+pub(crate) mod measure;
+pub(crate) mod metric;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod results;
+pub(crate) mod statistics;

@@ -1,0 +1,102 @@
+//! `vswitch show`: the switch's tables.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use super::{CommandError, Socket, table};
+use crate::api::client;
+use crate::api::types::{Counters, FdbEntry, Port};
+use crate::cli::ShowArgs;
+
+pub(super) fn ports(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, CommandError> {
+    let ports: Vec<Port> = client::get(&socket.0, &uri("ports", args))?;
+    if args.listing.json {
+        table::print_json(&ports)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let headings = [
+        "PORT", "CONTAINER", "INTERFACE", "NETWORK", "STATE", "MAC", "ADDRESSES", "DRIVER", "OFFLOADS", "RX", "TX",
+        "DROPPED",
+    ];
+    let rows = ports.iter().map(|port| {
+        [
+            port.port.clone(),
+            port.container.clone(),
+            port.interface.clone(),
+            port.network.clone(),
+            if port.up { "up".to_owned() } else { format!("down: {}", port.reason.as_deref().unwrap_or("?")) },
+            port.mac_address.clone(),
+            table::list(port.ipv4_address.iter().chain(&port.ipv6_address)),
+            port.driver.clone(),
+            table::list(&port.offloads),
+            port.traffic.received_frames.to_string(),
+            port.traffic.sent_frames.to_string(),
+            port.dropped.to_string(),
+        ]
+    });
+    table::print_rows(headings, rows.collect())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn fdb(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, CommandError> {
+    let entries: Vec<FdbEntry> = client::get(&socket.0, &uri("fdb", args))?;
+    if args.listing.json {
+        table::print_json(&entries)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = entries.iter().map(|entry| {
+        [
+            entry.network.clone(),
+            entry.mac_address.clone(),
+            entry.port.clone(),
+            entry.container.clone(),
+            entry.interface.clone(),
+            entry.kind.clone(),
+            entry.age.map_or("-".to_owned(), |age| format!("{age}s")),
+        ]
+    });
+    table::print_rows(["NETWORK", "MAC", "PORT", "CONTAINER", "INTERFACE", "KIND", "AGE"], rows.collect())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn counters(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, CommandError> {
+    let counters: Counters = client::get(&socket.0, &uri("counters", args))?;
+    if args.listing.json {
+        table::print_json(&counters)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = Vec::new();
+    let mut add = |scope: &str, subject: &str, counts: &BTreeMap<String, u64>, kind: &str| {
+        for (name, count) in counts {
+            rows.push([scope.to_owned(), subject.to_owned(), format!("{kind}{name}"), count.to_string()]);
+        }
+    };
+    for network in &counters.networks {
+        add(&network.network, "-", &network.counters, "");
+        add(&network.network, "-", &network.drops, "drop ");
+    }
+    for port in &counters.ports {
+        let subject = format!("{} {}/{}", port.port, port.container, port.interface);
+        let traffic = &port.traffic;
+        let counts = BTreeMap::from([
+            ("received_frames".to_owned(), traffic.received_frames),
+            ("received_bytes".to_owned(), traffic.received_bytes),
+            ("sent_frames".to_owned(), traffic.sent_frames),
+            ("sent_bytes".to_owned(), traffic.sent_bytes),
+            ("coalesced_frames".to_owned(), traffic.coalesced_frames),
+        ]);
+        add(&port.network, &subject, &counts, "");
+        add(&port.network, &subject, &port.drops, "drop ");
+    }
+    table::print_rows(["NETWORK", "PORT", "COUNTER", "COUNT"], rows)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Names consist of letters, digits, `_`, `.` and `-`; what does not is not found, whatever it would mean in a URI.
+fn uri(table: &str, args: &ShowArgs) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    match &args.network {
+        Some(network) => format!("/v1/{table}?network={}", network.replace(|c| !safe(c), "-")),
+        None => format!("/v1/{table}"),
+    }
+}

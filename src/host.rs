@@ -1,0 +1,48 @@
+//! What the switch wants to know of the host it runs on.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+
+use vswitch_config::model::NetnsRef;
+use vswitch_ports::netns::NetNs;
+
+/// A number that is the same whenever this machine runs, and another on another: the start of its machine id.
+/// Names IPv6 prefixes. 0 where the machine has none.
+pub(crate) fn machine_seed() -> u64 {
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    id.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0)
+}
+
+/// A number nobody can guess, for hash tables: the standard library's per-process random hash keys.
+pub(crate) fn random_seed() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// The host's resolver configuration, empty where it has none.
+pub(crate) fn resolv_conf() -> String {
+    fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+}
+
+/// Where the namespace that a configuration names is.
+pub(crate) fn netns_path(reference: &NetnsRef) -> PathBuf {
+    match reference {
+        NetnsRef::Name(name) => Path::new("/run/netns").join(name),
+        NetnsRef::Path(path) => path.clone(),
+        NetnsRef::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
+    }
+}
+
+/// Whether that namespace is there now; why not, in words that stand under its name in the configuration.
+pub(crate) fn netns_exists(reference: &NetnsRef) -> Result<(), String> {
+    let path = netns_path(reference);
+    if NetNs::identity_of_path(&path).is_some() {
+        return Ok(());
+    }
+    Err(match reference {
+        NetnsRef::Name(name) => format!("no such namespace; `ip netns add {name}` makes it"),
+        NetnsRef::Path(path) if path.exists() => "this is not a network namespace".to_owned(),
+        NetnsRef::Path(_) => "there is no such file".to_owned(),
+        NetnsRef::Pid(_) => "no such process, or its namespaces are not yours to see".to_owned(),
+    })
+}

@@ -1,0 +1,92 @@
+//! Why a frame was dropped: the one table behind the counters, `trace`, `capture --drops` and docs/drop-reasons.md.
+
+use vswitch_wire::Malformed;
+
+macro_rules! drop_reasons {
+    ($($variant:ident, $name:literal, $meaning:literal;)*) => {
+        /// Why a frame ended here. Every drop has exactly one, and every one has a counter per port.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum DropReason {
+            $(#[doc = $meaning] $variant,)*
+            /// The bytes are not a well-formed frame; which defect, says the parser.
+            Malformed(Malformed),
+        }
+
+        const PLAIN: &[DropReason] = &[$(DropReason::$variant,)*];
+
+        impl DropReason {
+            /// How many reasons there are.
+            pub const COUNT: usize = PLAIN.len() + Malformed::ALL.len();
+
+            /// Its place in a table of counters, below [`COUNT`](Self::COUNT).
+            pub fn index(self) -> usize {
+                match self {
+                    Self::Malformed(defect) => PLAIN.len() + defect as usize,
+                    $(Self::$variant => Plain::$variant as usize,)*
+                }
+            }
+
+            /// The name used in output, counters and filters.
+            pub fn name(self) -> &'static str {
+                match self {
+                    Self::Malformed(defect) => defect.name(),
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// One sentence for people.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    Self::Malformed(defect) => defect.meaning(),
+                    $(Self::$variant => $meaning,)*
+                }
+            }
+
+            /// Every reason, in the order of [`index`](Self::index).
+            pub fn all() -> impl Iterator<Item = Self> {
+                PLAIN.iter().copied().chain(Malformed::ALL.iter().copied().map(Self::Malformed))
+            }
+        }
+
+        #[repr(usize)]
+        enum Plain { $($variant,)* }
+    };
+}
+
+drop_reasons! {
+    SourceNotUnicast, "source-not-unicast", "The source MAC address is a group address or all zeroes, which no station has.";
+    SpoofedMac, "spoofed-mac", "The source guard is on and the source MAC address is not the attachment's own.";
+    SpoofedIp, "spoofed-ip", "The source guard is on and the source IP address is not one of the attachment's own.";
+    SpoofedArp, "spoofed-arp", "The source guard is on and the ARP sender is not the attachment itself.";
+    SpoofedNeighbor, "spoofed-neighbor", "The source guard is on and the neighbour advertisement speaks for an address that is not the attachment's.";
+    StaticMacElsewhere, "static-mac-elsewhere", "The source MAC address belongs by configuration to another port of the network.";
+    LinkLocalMulticast, "link-local-multicast", "The destination is 01:80:c2:00:00:0x, which IEEE 802.1Q forbids a bridge to forward.";
+    SamePort, "same-port", "The destination lives on the port the frame came from.";
+    UnknownUnicast, "unknown-unicast", "Nobody is known to have the destination MAC address and the network does not flood such frames.";
+    StormBroadcast, "storm-broadcast", "The port sent more broadcast frames than the network's storm control allows.";
+    StormMulticast, "storm-multicast", "The port sent more multicast frames than the network's storm control allows.";
+    StormUnknownUnicast, "storm-unknown-unicast", "The port sent more frames to unknown destinations than the network's storm control allows.";
+    NoListener, "no-listener", "The frame was to be flooded and the network has no other port that is up.";
+    BadOffload, "bad-offload", "The virtio offload header contradicts the frame's own headers.";
+    ExceedsMtu, "exceeds-mtu", "The frame, or one of the segments it stands for, exceeds the egress port's MTU.";
+    EgressDown, "egress-down", "The egress port is down or gone.";
+    EgressFull, "egress-full", "The egress device had no room.";
+    EgressRefused, "egress-refused", "The kernel refused the frame on the egress device.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_reason_has_its_own_place_and_name() {
+        let all: Vec<_> = DropReason::all().collect();
+        assert_eq!(all.len(), DropReason::COUNT);
+        for (place, reason) in all.iter().enumerate() {
+            assert_eq!(reason.index(), place, "{}", reason.name());
+        }
+        let names: HashSet<_> = all.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names.len(), DropReason::COUNT, "two reasons share a name");
+    }
+}

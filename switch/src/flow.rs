@@ -1,0 +1,169 @@
+//! The flow cache: an exact match on ingress and headers, answered with what the slow path decided before.
+//!
+//! # Theory of operation
+//! One cache per worker, a fixed table of two-way sets. A [`FlowKey`] is the 56 bytes of headers a flow is told
+//! by and the ingress port: one cache line, compared as eight words. The answer is a [`Transform`] with the
+//! generations of the tables it was made from; an entry whose generations are not today's is a miss and is
+//! overwritten in time. An answer also ends after an eighth of the network's ageing time, so that a busy flow
+//! walks the stages now and then and its source address stays learned without a write per frame.
+//!
+//! A new entry takes the first place of its set and the previous first moves to the second, so the pair keeps
+//! the two most recently made. Thrashing the cache costs a hostile port its own time and others a miss.
+
+use vswitch_wire::Headers;
+use zerocopy::{FromBytes, Immutable, IntoBytes, transmute_ref};
+
+use crate::hash::Seed;
+use crate::id::PortId;
+
+/// What a flow is told by.
+#[derive(Clone, Copy, PartialEq, Eq, IntoBytes, FromBytes, Immutable)]
+#[repr(C, align(64))]
+pub struct FlowKey {
+    headers: Headers,
+    ingress: u64,
+}
+
+impl FlowKey {
+    /// The key of a frame with these headers from this port.
+    #[inline]
+    pub fn new(headers: Headers, ingress: PortId) -> Self {
+        Self { headers, ingress: u64::from(ingress.number()) }
+    }
+
+    #[inline]
+    fn words(&self) -> &[u64; 8] {
+        transmute_ref!(self)
+    }
+}
+
+/// What is done to every frame of a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transform {
+    /// Where it goes.
+    pub egress: PortId,
+}
+
+/// The state of the tables a decision was made from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Generations {
+    /// The network's, in the snapshot. Never 0.
+    pub tables: u32,
+    /// Of what this worker learned on the network.
+    pub learned: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    made_from: Generations,
+    /// The last second this answer may be given.
+    until: u32,
+    transform: Transform,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct FlowCache {
+    keys: Vec<[u64; 8]>,
+    entries: Vec<Entry>,
+    seed: Seed,
+}
+
+/// A place found by [`FlowCache::place`], to look up and insert without hashing twice.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(usize);
+
+impl FlowCache {
+    /// A cache of `flows` entries, rounded up to a power of two, at least two.
+    pub fn new(flows: usize, seed: Seed) -> Self {
+        let size = flows.next_power_of_two().max(2);
+        let never = Entry {
+            made_from: Generations { tables: 0, learned: 0 },
+            until: 0,
+            transform: Transform { egress: PortId::default() },
+        };
+        Self { keys: vec![[0; 8]; size], entries: vec![never; size], seed }
+    }
+
+    /// The set a key belongs to.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+    pub fn place(&self, key: &FlowKey) -> Place {
+        Place(self.seed.hash_words(key.words()) as usize & (self.entries.len() - 1) & !1)
+    }
+
+    /// The answer for `key`, if one was made from tables of these generations and has not ended.
+    #[inline]
+    pub fn lookup(&self, place: Place, key: &FlowKey, now: u32, current: Generations) -> Option<Transform> {
+        let words = key.words();
+        for way in [place.0, place.0 + 1] {
+            let entry = &self.entries[way];
+            if entry.made_from == current && now <= entry.until && self.keys[way] == *words {
+                return Some(entry.transform);
+            }
+        }
+        None
+    }
+
+    /// Keeps an answer until the second `until`.
+    pub fn insert(&mut self, place: Place, key: &FlowKey, made_from: Generations, until: u32, transform: Transform) {
+        let (first, second) = (place.0, place.0 + 1);
+        if self.keys[first] != *key.words() {
+            self.keys[second] = self.keys[first];
+            self.entries[second] = self.entries[first];
+            self.keys[first] = *key.words();
+        }
+        self.entries[first] = Entry { made_from, until, transform };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn key(n: u16) -> FlowKey {
+        FlowKey::new(Headers { source_port: n, ..Headers::default() }, PortId::default())
+    }
+
+    const NOW: Generations = Generations { tables: 1, learned: 1 };
+
+    #[test]
+    fn a_key_is_one_cache_line() {
+        assert_eq!((size_of::<FlowKey>(), align_of::<FlowKey>()), (64, 64));
+    }
+
+    #[test]
+    fn an_answer_ends_with_its_time_or_its_tables() {
+        let mut cache = FlowCache::new(64, Seed::new(3));
+        let place = cache.place(&key(1));
+        let transform = Transform { egress: PortId::new(9).unwrap() };
+        cache.insert(place, &key(1), NOW, 10, transform);
+        assert_eq!(cache.lookup(place, &key(1), 10, NOW), Some(transform));
+        assert_eq!(cache.lookup(place, &key(1), 11, NOW), None);
+        assert_eq!(cache.lookup(place, &key(1), 10, Generations { tables: 2, ..NOW }), None);
+        assert_eq!(cache.lookup(place, &key(1), 10, Generations { learned: 2, ..NOW }), None);
+        assert_eq!(cache.lookup(place, &key(2), 10, NOW), None);
+    }
+
+    proptest! {
+        /// The cache may forget, but never answers otherwise than it was last told.
+        #[test]
+        fn never_a_wrong_answer(steps in prop::collection::vec((0u16..64, 0usize..8, any::<bool>()), 0..400)) {
+            let mut cache = FlowCache::new(16, Seed::new(7));
+            let mut told = HashMap::new();
+            for (n, egress, insert) in steps {
+                let place = cache.place(&key(n));
+                if insert {
+                    let transform = Transform { egress: PortId::new(egress).unwrap() };
+                    cache.insert(place, &key(n), NOW, 10, transform);
+                    told.insert(n, transform);
+                    prop_assert_eq!(cache.lookup(place, &key(n), 1, NOW), Some(transform));
+                } else if let Some(answer) = cache.lookup(place, &key(n), 1, NOW) {
+                    prop_assert_eq!(Some(&answer), told.get(&n));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The dataplane: frames in, verdicts out.
+//!
+//! A [`Shard`] is one worker's share of the switch. It receives batches from its [`Device`]s, decides each
+//! frame's [`Verdict`] with the help of its flow cache, and transmits; everything it reads is either its own
+//! or in an immutable [`Tables`] snapshot. Nothing here opens a socket, reads a clock, starts a thread or
+//! logs: time, randomness and tables are arguments, and a frame's whole way can be walked in a unit test.
+//!
+//! The way of a frame, and where to read about each step:
+//!
+//! | step | module |
+//! |---|---|
+//! | a device receives a batch into pooled buffers | [`device`], [`frame`] |
+//! | the offload header is checked against the bytes | [`offload`] |
+//! | a known flow is answered from the cache | [`flow`] |
+//! | the guard refuses spoofed sources | [`guard`] |
+//! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
+//! | the verdict is counted | [`verdict`], [`drop_reason`], [`counters`] |
+//! | same-flow neighbours become super-frames | [`coalesce`] |
+//! | an egress without offloads gets plain frames | [`segment`] |
+//!
+//! Tests, benches and fuzzing walk the same way with the devices of [`memory`].
+
+pub mod bridge;
+pub mod coalesce;
+pub mod counters;
+pub mod device;
+pub mod drop_reason;
+pub mod fdb;
+pub mod flow;
+pub mod frame;
+pub mod guard;
+pub mod hash;
+pub mod id;
+pub mod memory;
+pub mod offload;
+pub mod segment;
+pub mod shard;
+pub mod storm;
+pub mod tables;
+pub mod time;
+pub mod verdict;
+
+pub use counters::{NetworkCounters, PortCounters};
+pub use device::{Device, DeviceError, Received, TransmitError};
+pub use drop_reason::DropReason;
+pub use frame::{Frame, Pool};
+pub use id::{NetworkId, PortId};
+pub use offload::{OffloadHeader, Offloads};
+pub use shard::{Serviced, Shard};
+pub use tables::Tables;
+pub use time::Time;
+pub use verdict::Verdict;

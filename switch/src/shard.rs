@@ -1,0 +1,409 @@
+//! A worker's share of the switch: its devices, what it learned, its flow cache and its frames.
+//!
+//! # Theory of operation
+//! One thread owns a shard and calls [`Shard::service`] for a port that has something to receive. That receives
+//! one batch, decides each frame and transmits, to completion; nothing is kept between calls but tables. Every
+//! shard holds a queue of every port, so a frame never changes threads and shards share nothing they write.
+//!
+//! Bounded work: a batch is at most [`BATCH_FRAMES`] frames, each decided in constant time or flooded once to
+//! each member, so that no port can keep the others waiting longer than one batch. Everything is allocated when
+//! a port or network is attached; `service` allocates nothing.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use vswitch_wire::{Headers, MacAddr, Parsed, parse};
+
+use crate::bridge::Stages;
+use crate::coalesce::{Coalescer, Group, Offer};
+use crate::counters::{NetworkCounters, PortCounters};
+use crate::device::{BATCH_FRAMES, Device, DeviceError, Received, TransmitError};
+use crate::drop_reason::DropReason;
+use crate::fdb::{Fdb, FdbEntry};
+use crate::flow::{FlowCache, FlowKey, Generations, Transform};
+use crate::frame::{Frame, Pool};
+use crate::hash::Seed;
+use crate::id::{NetworkId, PortId};
+use crate::segment;
+use crate::storm::Storm;
+use crate::tables::{BridgeSettings, Port, Tables};
+use crate::time::Time;
+use crate::verdict::Verdict;
+
+/// Flows a worker remembers.
+const FLOWS: usize = 16 * 1024;
+
+/// FDB slots looked at per call of [`Shard::expire`] and network.
+const EXPIRE_SLOTS: usize = 4096;
+
+/// The most observations kept for the other workers until they are taken.
+const HEARD: usize = 1024;
+
+/// How a call of [`Shard::service`] ended.
+#[derive(Debug)]
+pub enum Serviced {
+    /// The port is empty; it will be reported ready when there is more.
+    Drained,
+    /// There may be more; call again, after the other ports.
+    More,
+    /// The port's device is gone.
+    Gone(DeviceError),
+}
+
+/// A source heard on a port, for the other workers to learn too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heard {
+    /// On which network.
+    pub network: NetworkId,
+    /// Who.
+    pub mac: MacAddr,
+    /// Where.
+    pub port: PortId,
+}
+
+/// A port's part that this worker owns.
+#[derive(Debug)]
+struct Slot<D> {
+    device: D,
+    counters: Arc<PortCounters>,
+    storm: Storm,
+}
+
+/// A network's part that this worker owns.
+#[derive(Debug)]
+struct Domain {
+    fdb: Fdb,
+    counters: Arc<NetworkCounters>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Shard<D> {
+    ports: Ports<D>,
+    domains: Vec<Option<Domain>>,
+    flows: FlowCache,
+    pool: Pool,
+    batch: Vec<Frame>,
+    /// What parsing found of each frame of the batch.
+    parsed: Vec<Parsed>,
+    coalescer: Coalescer,
+    heard: Vec<Heard>,
+    seed: Seed,
+}
+
+/// The devices, and what transmitting needs beside them.
+#[derive(Debug)]
+struct Ports<D> {
+    slots: Vec<Option<Slot<D>>>,
+    /// For frames that must be rewritten before an egress takes them.
+    scratch: Frame,
+}
+
+impl<D: Device> Shard<D> {
+    /// A shard without ports. `seed` is the switch's secret for its hash tables.
+    pub fn new(seed: Seed) -> Self {
+        // One frame more than a batch: the scratch frame.
+        let mut pool = Pool::new(BATCH_FRAMES + 1);
+        let scratch = pool.take().unwrap_or_else(|| unreachable!("a new pool is full"));
+        Self {
+            ports: Ports { slots: Vec::new(), scratch },
+            domains: Vec::new(),
+            flows: FlowCache::new(FLOWS, seed),
+            pool,
+            batch: Vec::with_capacity(BATCH_FRAMES),
+            parsed: Vec::with_capacity(BATCH_FRAMES),
+            coalescer: Coalescer::new(),
+            heard: Vec::with_capacity(HEARD),
+            seed,
+        }
+    }
+
+    /// Gives a port its device.
+    pub fn attach(&mut self, port: PortId, device: D, counters: Arc<PortCounters>) {
+        place(&mut self.ports.slots, port.index(), Some(Slot { device, counters, storm: Storm::default() }));
+    }
+
+    /// Takes a port's device away and forgets what was heard on the port.
+    pub fn detach(&mut self, port: PortId) -> Option<D> {
+        for domain in self.domains.iter_mut().flatten() {
+            domain.fdb.flush_port(port);
+        }
+        self.ports.slots.get_mut(port.index())?.take().map(|slot| slot.device)
+    }
+
+    /// The port's device.
+    pub fn device(&self, port: PortId) -> Option<&D> {
+        Some(&self.ports.slots.get(port.index())?.as_ref()?.device)
+    }
+
+    /// Makes room for what is learned on a network; an existing one starts anew.
+    pub fn open_network(&mut self, id: NetworkId, settings: &BridgeSettings, counters: Arc<NetworkCounters>) {
+        let domain = Domain { fdb: Fdb::new(settings.fdb, self.seed), counters };
+        place(&mut self.domains, id.index(), Some(domain));
+    }
+
+    /// What was learned on a network.
+    pub fn learned(&self, network: NetworkId, now: Time) -> impl Iterator<Item = FdbEntry> {
+        let domain = self.domains.get(network.index()).and_then(Option::as_ref);
+        domain.into_iter().flat_map(move |domain| domain.fdb.entries(now.seconds()))
+    }
+
+    /// Takes what this worker heard and others should learn, through `tell`.
+    #[inline]
+    pub fn take_heard(&mut self, tell: impl FnMut(Heard)) {
+        self.heard.drain(..).for_each(tell);
+    }
+
+    /// Learns what another worker heard.
+    pub fn hear(&mut self, heard: Heard, now: Time) {
+        if let Some(Some(domain)) = self.domains.get_mut(heard.network.index()) {
+            domain.fdb.learn(heard.mac, heard.port, now.seconds());
+        }
+    }
+
+    /// Removes aged entries, a bounded number per call; to be called about once a second. Answers whether
+    /// anything learned is left to age.
+    pub fn expire(&mut self, now: Time) -> bool {
+        let mut left = false;
+        for domain in self.domains.iter_mut().flatten() {
+            if !domain.fdb.is_empty() {
+                domain.fdb.expire(now.seconds(), EXPIRE_SLOTS);
+                left |= !domain.fdb.is_empty();
+            }
+        }
+        left
+    }
+
+    /// Receives one batch from a port and carries every frame to its end.
+    #[inline]
+    pub fn service(&mut self, tables: &Tables, ingress: PortId, now: Time) -> Serviced {
+        let Some(Some(slot)) = self.ports.slots.get_mut(ingress.index()) else { return Serviced::Drained };
+        // Moved out so that the frames and the rest of the shard can be borrowed apart; an empty `Vec` is no
+        // allocation, and the same buffer comes back below.
+        let mut batch = std::mem::take(&mut self.batch);
+        let received = match slot.device.receive(&mut self.pool, &mut batch) {
+            Ok(received) => received,
+            Err(gone) => {
+                self.recycle(batch);
+                return Serviced::Gone(gone);
+            }
+        };
+        if !batch.is_empty() {
+            self.carry(tables, ingress, &mut batch, now);
+        }
+        self.recycle(batch);
+        if received == Received::More { Serviced::More } else { Serviced::Drained }
+    }
+
+    fn recycle(&mut self, mut batch: Vec<Frame>) {
+        // Last first, so that the next batch takes the frames in the order of this one.
+        while let Some(frame) = batch.pop() {
+            self.pool.put(frame);
+        }
+        self.batch = batch;
+        self.parsed.clear();
+    }
+
+    /// Decides and transmits a whole batch from one port.
+    fn carry(&mut self, tables: &Tables, ingress: PortId, batch: &mut [Frame], now: Time) {
+        let counters = match self.ports.slots.get(ingress.index()) {
+            Some(Some(slot)) => Arc::clone(&slot.counters),
+            _ => return,
+        };
+        let bytes: usize = batch.iter().map(Frame::len).sum();
+        counters.received(batch.len() as u64, bytes as u64);
+        let Some(port) = tables.port(ingress) else {
+            counters.dropped(DropReason::EgressDown, batch.len() as u64);
+            return;
+        };
+        for index in 0..batch.len() {
+            let parsed = match parse(batch[index].bytes()) {
+                Ok(parsed) => parsed,
+                Err(defect) => {
+                    counters.dropped(DropReason::Malformed(defect), 1);
+                    // Keeps `parsed` in step with the batch; nobody looks at a dropped frame's.
+                    self.parsed.push(Parsed::default());
+                    continue;
+                }
+            };
+            self.parsed.push(parsed);
+            match self.decide(tables, port, ingress, &mut batch[index], &parsed, now).unwrap_or_else(Verdict::Drop)
+            {
+                Verdict::Forward(egress) => self.forward(tables, egress, batch, index),
+                Verdict::Flood => {
+                    // A flood must not overtake what was held for any of its ports.
+                    while let Some(group) = self.coalescer.release_any() {
+                        self.ports.send_group(&group, batch, &self.parsed, tables);
+                    }
+                    self.flood(tables, port.network, ingress, &counters, &mut batch[index], index);
+                }
+                Verdict::Drop(reason) => counters.dropped(reason, 1),
+            }
+        }
+        while let Some(group) = self.coalescer.release_any() {
+            self.ports.send_group(&group, batch, &self.parsed, tables);
+        }
+    }
+
+    /// From a parsed frame to its verdict: check, flow cache, and on a miss the stages.
+    #[inline]
+    fn decide(
+        &mut self,
+        tables: &Tables,
+        port: &Port,
+        ingress: PortId,
+        frame: &mut Frame,
+        parsed: &Parsed,
+        now: Time,
+    ) -> Result<Verdict, DropReason> {
+        frame.offload = frame.offload.validate(parsed, frame.len())?;
+
+        let network = tables.network(port.network).ok_or(DropReason::EgressDown)?;
+        let Some(Some(domain)) = self.domains.get_mut(port.network.index()) else {
+            return Err(DropReason::EgressDown);
+        };
+        let seconds = now.seconds();
+        let current = Generations { tables: network.generation, learned: domain.fdb.generation() };
+        let key = FlowKey::new(parsed.headers, ingress);
+        let flow = self.flows.place(&key);
+        if let Some(transform) = self.flows.lookup(flow, &key, seconds, current) {
+            domain.counters.flow_hits.add(1);
+            return Ok(Verdict::Forward(transform.egress));
+        }
+
+        domain.counters.flow_misses.add(1);
+        let Some(Some(slot)) = self.ports.slots.get_mut(ingress.index()) else {
+            return Err(DropReason::EgressDown);
+        };
+        let mut stages = Stages {
+            port,
+            network,
+            fdb: &mut domain.fdb,
+            storm: &mut slot.storm,
+            counters: &domain.counters,
+        };
+        let decision = stages.decide(ingress, frame.bytes(), parsed, now);
+        if decision.learned && self.heard.len() < HEARD {
+            self.heard.push(Heard { network: port.network, mac: parsed.headers.source, port: ingress });
+        }
+        if let Verdict::Forward(egress) = decision.verdict
+            && decision.cacheable
+        {
+            // Learning may have moved the source, so the decision is of the generation after it.
+            let made_from = Generations { learned: domain.fdb.generation(), ..current };
+            let until = seconds.saturating_add(network.settings.fdb.ageing / 8);
+            self.flows.insert(flow, &key, made_from, until, Transform { egress });
+        }
+        Ok(decision.verdict)
+    }
+
+    #[inline]
+    fn forward(&mut self, tables: &Tables, egress: PortId, batch: &mut [Frame], index: usize) {
+        let offloads = self.ports.offloads(egress);
+        let parsed = &self.parsed;
+        let headers_of = |index: usize| -> &Headers { &parsed[index].headers };
+        match self.coalescer.offer(index, egress, &offloads, batch, headers_of) {
+            Offer::Held => {}
+            Offer::Displaced(group) => self.ports.send_group(&group, batch, parsed, tables),
+            Offer::Alone => {
+                while let Some(group) = self.coalescer.release(egress) {
+                    self.ports.send_group(&group, batch, parsed, tables);
+                }
+                self.ports.send(egress, &mut batch[index], &parsed[index], tables);
+            }
+        }
+    }
+
+    fn flood(
+        &mut self,
+        tables: &Tables,
+        network: NetworkId,
+        ingress: PortId,
+        counters: &PortCounters,
+        frame: &mut Frame,
+        index: usize,
+    ) {
+        let members = tables.network(network).map_or(&[][..], |network| &network.members);
+        let mut copies = 0;
+        for egress in members.iter().copied().filter(|member| *member != ingress) {
+            self.ports.send(egress, frame, &self.parsed[index], tables);
+            copies += 1;
+        }
+        if copies == 0 {
+            counters.dropped(DropReason::NoListener, 1);
+        }
+    }
+}
+
+impl<D: Device> Ports<D> {
+    #[inline]
+    fn offloads(&self, port: PortId) -> crate::offload::Offloads {
+        match self.slots.get(port.index()) {
+            Some(Some(slot)) => slot.device.offloads(),
+            _ => crate::offload::Offloads::NONE,
+        }
+    }
+
+    /// Sends one frame to one port, finishing in software what the device does not.
+    #[inline]
+    fn send(&mut self, egress: PortId, frame: &mut Frame, parsed: &Parsed, tables: &Tables) {
+        let Some(Some(slot)) = self.slots.get_mut(egress.index()) else { return };
+        let mtu = tables.port(egress).map_or(0, |port| usize::from(port.mtu));
+        if frame.offload.longest_packet(parsed, frame.len()) > mtu {
+            slot.counters.dropped(DropReason::ExceedsMtu, 1);
+            return;
+        }
+        if slot.device.offloads().cover(&frame.offload, parsed) {
+            let sent = slot.device.transmit(frame, &[]);
+            count_sent(&slot.counters, 1, frame.len(), sent);
+            return;
+        }
+        let finished = segment::complete(frame, parsed, &mut self.scratch, |segment| {
+            let sent = slot.device.transmit(segment, &[]);
+            count_sent(&slot.counters, 1, segment.len(), sent);
+        });
+        if let Err(reason) = finished {
+            slot.counters.dropped(reason, 1);
+        }
+    }
+
+    fn send_group(&mut self, group: &Group, batch: &mut [Frame], parsed: &[Parsed], tables: &Tables) {
+        let head = group.head();
+        if group.count() == 1 {
+            self.send(group.egress, &mut batch[head], &parsed[head], tables);
+            return;
+        }
+        let Some(Some(slot)) = self.slots.get_mut(group.egress.index()) else { return };
+        let frames = group.count() as u64;
+        let mut tails = [IoSlice::new(&[]); BATCH_FRAMES];
+        let Some((head_frame, tails)) = group.assemble(batch, &mut tails) else {
+            slot.counters.dropped(DropReason::BadOffload, frames);
+            return;
+        };
+        let mtu = tables.port(group.egress).map_or(0, |port| usize::from(port.mtu));
+        let length = head_frame.len() + tails.iter().map(|tail| tail.len()).sum::<usize>();
+        if head_frame.offload.longest_packet(&parsed[head], length) > mtu {
+            slot.counters.dropped(DropReason::ExceedsMtu, frames);
+            return;
+        }
+        let sent = slot.device.transmit(head_frame, tails);
+        count_sent(&slot.counters, frames, length, sent);
+    }
+}
+
+#[inline]
+fn count_sent(counters: &PortCounters, frames: u64, bytes: usize, sent: Result<(), TransmitError>) {
+    match sent {
+        Ok(()) => counters.sent(frames, bytes as u64),
+        Err(TransmitError::Down) => counters.dropped(DropReason::EgressDown, frames),
+        Err(TransmitError::Full) => counters.dropped(DropReason::EgressFull, frames),
+        Err(TransmitError::Refused) => counters.dropped(DropReason::EgressRefused, frames),
+    }
+}
+
+fn place<T>(table: &mut Vec<Option<T>>, index: usize, value: Option<T>) {
+    if table.len() <= index {
+        table.resize_with(index + 1, || None);
+    }
+    table[index] = value;
+}
