@@ -12,3 +12,4 @@ pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod results;
 pub(crate) mod statistics;
+pub(crate) mod topology;

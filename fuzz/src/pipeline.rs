@@ -199,7 +199,9 @@ impl Switch {
             Step::Wait { milliseconds } => {
                 self.carry();
                 self.now = self.now.after(Duration::from_millis(milliseconds));
-                self.workers.iter_mut().for_each(|worker| worker.shard.expire(self.now));
+                for worker in &mut self.workers {
+                    worker.shard.expire(self.now);
+                }
             }
             Step::Change { network: number } => {
                 self.tables.set_network(network_id(number), Some(network(number, self.settings)));

@@ -10,6 +10,8 @@
 //! - [`descendants`]: watching, ending and reaping processes.
 //! - [`cpu`]: which CPUs there are, and how much of them was used.
 //! - [`device`], [`tap`], [`plain_tap`], [`virtio`]: what frames come from and go to.
+//! - [`relay`]: two taps joined without a switch, the ceiling that benches compare with.
+//! - [`socket`]: options of ordinary sockets that the standard library does not have.
 //! - [`netlink`]: interfaces, addresses and routes.
 
 pub mod cpu;
@@ -20,6 +22,8 @@ pub mod netlink;
 pub mod netns;
 pub mod plain_tap;
 pub mod process;
+pub mod relay;
+pub mod socket;
 pub mod tap;
 pub mod userns;
 pub mod view;

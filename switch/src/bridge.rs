@@ -71,7 +71,7 @@ impl Stages<'_> {
         *learned = self.learn(ingress, parsed, now)?;
         if headers.destination.is_multicast() {
             let bum = if headers.destination.is_broadcast() { Bum::Broadcast } else { Bum::Multicast };
-            return self.flood(bum, now);
+            return self.flood(bum, ingress, now);
         }
         match self.locate(parsed, now) {
             Some(egress) if egress == ingress => Err(DropReason::SamePort),
@@ -82,7 +82,7 @@ impl Stages<'_> {
             None if self.network.settings.unknown_unicast == UnknownUnicast::Drop => {
                 Err(DropReason::UnknownUnicast)
             }
-            None => self.flood(Bum::UnknownUnicast, now),
+            None => self.flood(Bum::UnknownUnicast, ingress, now),
         }
     }
 
@@ -110,7 +110,11 @@ impl Stages<'_> {
         configured.or_else(|| self.fdb.lookup(destination, now.seconds()))
     }
 
-    fn flood(&mut self, bum: Bum, now: Time) -> Result<Verdict, DropReason> {
+    fn flood(&mut self, bum: Bum, ingress: PortId, now: Time) -> Result<Verdict, DropReason> {
+        // Each port is a member once, so that only the first two can say that there is no other.
+        if self.network.members.iter().take(2).all(|member| *member == ingress) {
+            return Err(DropReason::NoListener);
+        }
         self.storm.admit(bum, &self.network.settings.storm, now)?;
         let counter = match bum {
             Bum::Broadcast => &self.counters.broadcast,

@@ -21,7 +21,9 @@
 use std::io::IoSlice;
 
 use vswitch_wire::checksum::{pseudo_header_v4, pseudo_header_v6};
-use vswitch_wire::{Headers, Ipv4Header, Ipv6Header, TcpHeader, UdpHeader, protocol};
+use vswitch_wire::{
+    Headers, Ipv4Header, Ipv6Header, TcpHeader, UdpHeader, ipv4_header_checksum_ok, protocol,
+};
 use zerocopy::FromBytes;
 
 use crate::device::BATCH_FRAMES;
@@ -183,7 +185,9 @@ impl Group {
             next.sequence == self.next_sequence
         };
         // One segment may be shorter than the rest only if it is the last; several must be cut alike.
-        let cut_alike = next.payload <= self.shape.segment.into() || next.shape.segment == self.shape.segment;
+        let single = next.payload <= next.shape.segment.into();
+        let cut_alike = next.shape.segment == self.shape.segment
+            || single && next.payload <= self.shape.segment.into();
         !self.closed && fits && same_shape && in_sequence && cut_alike
     }
 
@@ -209,7 +213,7 @@ impl Group {
         let mut count = 0;
         let rest: &'b [Frame] = rest;
         for (place, member) in self.tails().enumerate() {
-            let bytes = rest.get(member - self.head() - 1)?.bytes();
+            let bytes = rest.get(member.checked_sub(self.head() + 1)?)?.bytes();
             pushed |= self.shape.gso_type != GSO_UDP && tcp_flags(bytes, &self.shape) & TcpHeader::PSH != 0;
             tails[place] = IoSlice::new(bytes.get(payload_offset..)?);
             count = place + 1;
@@ -294,13 +298,18 @@ fn candidate(frame: &Frame, headers: &Headers, offloads: &Offloads) -> Option<Ca
     }
 
     let bytes = frame.bytes();
-    let layer4 = frame.offload.checksum_start;
-    let layer3 = layer4.checked_sub(if is_ipv4 { 20 } else { 40 })?;
+    let layer3 = if headers.tag().is_some() { 18 } else { 14 };
+    let layer4 = layer3 + if is_ipv4 { 20 } else { 40 };
+    if frame.offload.checksum_start != layer4 {
+        // The open checksum is that of a frame tunnelled within.
+        return None;
+    }
     let packet = bytes.get(layer3.into()..)?;
     if is_ipv4 {
         let (ip, _) = Ipv4Header::ref_from_prefix(packet).ok()?;
         let whole = usize::from(ip.total_length.get()) == packet.len();
-        if !whole || ip.flags_fragment.get() & Ipv4Header::DONT_FRAGMENT == 0 {
+        let may_be_fragmented = ip.flags_fragment.get() & Ipv4Header::DONT_FRAGMENT == 0;
+        if !whole || may_be_fragmented || !ipv4_header_checksum_ok(packet) {
             return None;
         }
     } else {
@@ -316,7 +325,9 @@ fn candidate(frame: &Frame, headers: &Headers, offloads: &Offloads) -> Option<Ca
     };
     if gso_type == GSO_UDP {
         let payload = segment.len().checked_sub(UdpHeader::LENGTH).filter(|length| *length > 0)?;
+        let (udp, _) = UdpHeader::ref_from_prefix(segment).ok()?;
         let joinable = frame.offload.gso_type == GSO_NONE
+            && usize::from(udp.length.get()) == segment.len()
             && frame.offload.checksum_offset == UdpHeader::CHECKSUM_OFFSET;
         return joinable
             .then(|| Some(Candidate { shape: shape(8, payload)?, payload, sequence: 0, pushed: false }))
@@ -371,3 +382,6 @@ fn tcp_flags(frame: &[u8], shape: &Shape) -> u8 {
 fn length_in_sequence(payload: usize) -> u32 {
     payload as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,8 @@ impl PortCounters {
         }
     }
 
-    /// Counts drops: of frames this port sent, or, for the `egress-` reasons, of frames meant for it.
+    /// Counts drops: of frames this port sent, or, for the `egress-` reasons and `exceeds-mtu`, of frames meant
+    /// for it. `egress-down` counts on the port that sent the frame where the other has no counters any more.
     #[inline]
     pub fn dropped(&self, reason: DropReason, frames: u64) {
         self.drops[reason.index()].add(frames);
@@ -131,10 +132,11 @@ impl PortTotals {
     }
 }
 
-/// What one worker counted on one network.
+/// What one worker counted on one network. Of `unicast`, `broadcast`, `multicast`, `unknown_unicast` and
+/// `flow_hits`, each frame that was not dropped on its way in counts in exactly one.
 #[derive(Debug, Default)]
 pub struct NetworkCounters {
-    /// Frames sent to one port.
+    /// Frames sent to one port by the stages; those the flow cache answered are [`flow_hits`](Self::flow_hits).
     pub unicast: Counter,
     /// Broadcast frames flooded.
     pub broadcast: Counter,

@@ -54,11 +54,13 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
+    NoNetwork, "no-network", "The port the frame came from is not, or no longer, part of a network.";
     SourceNotUnicast, "source-not-unicast", "The source MAC address is a group address or all zeroes, which no station has.";
     SpoofedMac, "spoofed-mac", "The source guard is on and the source MAC address is not the attachment's own.";
     SpoofedIp, "spoofed-ip", "The source guard is on and the source IP address is not one of the attachment's own.";
     SpoofedArp, "spoofed-arp", "The source guard is on and the ARP sender is not the attachment itself.";
     SpoofedNeighbor, "spoofed-neighbor", "The source guard is on and the neighbour advertisement speaks for an address that is not the attachment's.";
+    HiddenSource, "hidden-source", "The source guard is on and a second VLAN tag hides whether the source IP address is the attachment's own.";
     StaticMacElsewhere, "static-mac-elsewhere", "The source MAC address belongs by configuration to another port of the network.";
     LinkLocalMulticast, "link-local-multicast", "The destination is 01:80:c2:00:00:0x, which IEEE 802.1Q forbids a bridge to forward.";
     SamePort, "same-port", "The destination lives on the port the frame came from.";

@@ -61,6 +61,15 @@ struct Entry {
     transform: Transform,
 }
 
+impl Entry {
+    /// Made from tables that never were.
+    const NEVER: Self = Self {
+        made_from: Generations { tables: 0, learned: 0 },
+        until: 0,
+        transform: Transform { egress: PortId::FIRST },
+    };
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct FlowCache {
@@ -77,12 +86,7 @@ impl FlowCache {
     /// A cache of `flows` entries, rounded up to a power of two, at least two.
     pub fn new(flows: usize, seed: Seed) -> Self {
         let size = flows.next_power_of_two().max(2);
-        let never = Entry {
-            made_from: Generations { tables: 0, learned: 0 },
-            until: 0,
-            transform: Transform { egress: PortId::default() },
-        };
-        Self { keys: vec![[0; 8]; size], entries: vec![never; size], seed }
+        Self { keys: vec![[0; 8]; size], entries: vec![Entry::NEVER; size], seed }
     }
 
     /// The set a key belongs to.
@@ -103,6 +107,11 @@ impl FlowCache {
             }
         }
         None
+    }
+
+    /// Forgets every answer.
+    pub fn forget_all(&mut self) {
+        self.entries.fill(Entry::NEVER);
     }
 
     /// Keeps an answer until the second `until`.
@@ -145,6 +154,8 @@ mod tests {
         assert_eq!(cache.lookup(place, &key(1), 10, Generations { tables: 2, ..NOW }), None);
         assert_eq!(cache.lookup(place, &key(1), 10, Generations { learned: 2, ..NOW }), None);
         assert_eq!(cache.lookup(place, &key(2), 10, NOW), None);
+        cache.forget_all();
+        assert_eq!(cache.lookup(place, &key(1), 10, NOW), None);
     }
 
     proptest! {

@@ -75,7 +75,7 @@ impl Frame {
     /// Says how many bytes after the prefix were received; clipped to what the buffer holds.
     #[inline]
     pub fn filled(&mut self, length: usize) {
-        self.end = (self.start + length).min(self.storage.len());
+        self.end = self.start.saturating_add(length).min(self.storage.len());
     }
 
     /// The `N` bytes in front of the frame, which [`receive_area`](Self::receive_area) lent as prefix.
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(frame.len(), MAX_FRAME);
         frame.append(b"more");
         assert_eq!(frame.len(), MAX_FRAME);
-        frame.filled(usize::MAX / 2);
+        frame.filled(usize::MAX);
         assert_eq!(frame.len(), MAX_FRAME);
     }
 

@@ -3,7 +3,8 @@
 //! On by default and per attachment; a router, a VM with addresses of its own or a nested bridge needs it off.
 //! It looks at every place a frame names its sender: the Ethernet source, the IP source, the ARP sender and the
 //! target of a neighbour advertisement. Addresses that say "I have none yet" are allowed where protocols need
-//! them. Frames of other protocols are held to their MAC address only.
+//! them. Frames of other protocols are held to their MAC address only; a second VLAN tag, behind which an address could
+//! hide, is refused.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -43,6 +44,9 @@ impl Guard {
             Layer3::IPV4 => self.check_ipv4(parsed),
             Layer3::IPV6 => self.check_ipv6(frame, parsed),
             Layer3::ARP => self.check_arp(frame, parsed),
+            // Linux strips any number of priority tags (VLAN 0) and delivers what is behind them, which was not
+            // parsed (CVE-2021-27853).
+            _ if headers.ethertype.is_tag() => Err(DropReason::HiddenSource),
             _ => Ok(()),
         }
     }
@@ -108,7 +112,7 @@ fn speaks_for_an_address(parsed: &Parsed) -> bool {
 mod tests {
     use super::*;
     use std::net::{SocketAddrV4, SocketAddrV6};
-    use vswitch_wire::{build, parse};
+    use vswitch_wire::{EtherType, Tci, build, parse};
 
     const MINE: MacAddr = MacAddr([2, 0x42, 10, 0, 0, 2]);
     const OTHER: MacAddr = MacAddr([2, 0x42, 10, 0, 0, 3]);
@@ -161,8 +165,18 @@ mod tests {
     }
 
     #[test]
+    fn tags_hide_nothing() {
+        let tag = |frame: &[u8]| build::tagged(frame, EtherType::VLAN, Tci(0));
+        assert_eq!(check(&tag(&udp4(MINE, IP, 1))), Ok(()));
+        assert_eq!(check(&tag(&udp4(MINE, OTHER_IP, 1))), Err(DropReason::SpoofedIp));
+        assert_eq!(check(&tag(&tag(&udp4(MINE, OTHER_IP, 1)))), Err(DropReason::HiddenSource));
+    }
+
+    #[test]
     fn neighbour_advertisements_speak_for_the_attachment_only() {
-        let advertise = |target| build::neighbor_advertisement(MINE, OTHER, IP6, OTHER_IP6, target);
+        let header = IcmpHeader::new(IcmpHeader::NEIGHBOR_ADVERTISEMENT, 0x6000, 0);
+        let advertise =
+            |target: Ipv6Addr| build::icmp6(OTHER, MINE, IP6, OTHER_IP6, header, &target.octets());
         assert_eq!(check(&advertise(IP6)), Ok(()));
         assert_eq!(check(&advertise(MINE.link_local())), Ok(()));
         assert_eq!(check(&advertise(OTHER_IP6)), Err(DropReason::SpoofedNeighbor));

@@ -19,6 +19,9 @@ pub struct NetworkId(u16);
 macro_rules! small_number {
     ($name:ident, $limit:ident, $letter:literal) => {
         impl $name {
+            /// The id with index 0.
+            pub const FIRST: Self = Self(0);
+
             /// The id with this index, or `None` past the limit.
             pub fn new(index: usize) -> Option<Self> {
                 let number = u16::try_from(index).ok()?;

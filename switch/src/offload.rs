@@ -5,7 +5,7 @@
 //! so one is believed only after [`OffloadHeader::validate`] held it against the parsed frame: the kernel
 //! would refuse a false one on the way out (`EINVAL`), or worse, act on it.
 
-use vswitch_wire::Parsed;
+use vswitch_wire::{Layer3, Parsed, TcpHeader, UdpHeader, protocol};
 
 use crate::drop_reason::DropReason;
 
@@ -22,12 +22,22 @@ pub const GSO_UDP: u8 = 5;
 /// Set beside a TCP type when the segments' congestion-window-reduced flag matters (`VIRTIO_NET_HDR_GSO_ECN`).
 pub const GSO_ECN: u8 = 0x80;
 
-/// Where TCP and UDP keep their checksum within their header, in bytes.
-const TCP_CHECKSUM_OFFSET: u16 = 16;
-const UDP_CHECKSUM_OFFSET: u16 = 6;
+/// Linux refuses sums that begin before an IPv4 header could have ended, counted as it does from the frame's
+/// start (`nh_min_len` in `virtio_net_hdr_to_skb`).
+const EARLIEST_CHECKSUM_START: u16 = 20;
 
-const PROTOCOL_TCP: u8 = 6;
-const PROTOCOL_UDP: u8 = 17;
+/// Linux counts from the start of its buffer, headroom included, in 16 bits. No honest header is this deep.
+const LATEST_CHECKSUM_START: u16 = 32 * 1024;
+
+/// The shortest TCP segments Linux cuts (`TCP_MIN_GSO_SIZE`). Bounds what one super-frame costs an egress that
+/// needs it segmented in software.
+const SHORTEST_TCP_SEGMENT: u16 = 8;
+
+/// The most datagrams one UDP super-frame may stand for (`UDP_MAX_SEGMENTS`; 64 before Linux 6.9).
+const MOST_DATAGRAMS: usize = 128;
+
+/// Linux gives this size a meaning of its own (`GSO_BY_FRAGS`) and refuses it from outside.
+const RESERVED_SIZE: u16 = u16::MAX;
 
 /// The fields of `struct virtio_net_hdr` (virtio 1.2 §5.1.6), in host byte order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -83,40 +93,60 @@ impl OffloadHeader {
     }
 
     fn validate_claims(self, parsed: &Parsed, length: usize) -> Option<Self> {
-        if !self.needs_checksum() {
-            // The kernel never hands out a super-frame whose checksum is finished: each segment's differs.
-            return None;
-        }
-        let field_end = usize::from(self.checksum_start) + usize::from(self.checksum_offset) + 2;
-        if usize::from(self.checksum_start) < parsed.layer3_offset.into() || field_end > length {
+        // The kernel never hands out a super-frame whose checksum is finished: each segment's differs.
+        if !self.needs_checksum() || !self.may_write_checksum(parsed, length) {
             return None;
         }
         if self.gso_type == GSO_NONE {
-            return Some(Self {
-                flags: NEEDS_CHECKSUM,
-                gso_type: GSO_NONE,
-                header_length: 0,
-                gso_size: 0,
-                ..self
-            });
+            return Some(Self { flags: NEEDS_CHECKSUM, header_length: 0, gso_size: 0, ..self });
         }
 
         let headers = &parsed.headers;
-        let (protocol, checksum_offset) = match self.gso_kind() {
-            GSO_TCP4 if headers.is_ipv4() => (PROTOCOL_TCP, TCP_CHECKSUM_OFFSET),
-            GSO_TCP6 if headers.is_ipv6() => (PROTOCOL_TCP, TCP_CHECKSUM_OFFSET),
-            GSO_UDP if headers.is_ip() && self.gso_type == GSO_UDP => (PROTOCOL_UDP, UDP_CHECKSUM_OFFSET),
+        let payload = length.checked_sub(parsed.payload_offset.into()).filter(|payload| *payload > 0)?;
+        let (protocol, sensible_size) = match self.gso_kind() {
+            GSO_TCP4 if headers.is_ipv4() => (protocol::TCP, self.gso_size >= SHORTEST_TCP_SEGMENT),
+            GSO_TCP6 if headers.is_ipv6() => (protocol::TCP, self.gso_size >= SHORTEST_TCP_SEGMENT),
+            GSO_UDP if headers.is_ip() && self.gso_type == GSO_UDP => {
+                (protocol::UDP, payload <= usize::from(self.gso_size) * MOST_DATAGRAMS)
+            }
             _ => return None,
         };
         let truthful = headers.protocol == protocol
-            && !headers.is_fragment()
+            && sensible_size
+            && self.gso_size != RESERVED_SIZE
             && self.checksum_start == parsed.layer4_offset
-            && self.checksum_offset == checksum_offset
-            && self.gso_size > 0
-            && parsed.payload_offset > 0
-            && parsed.layer3_end as usize == length
-            && length > usize::from(parsed.payload_offset);
+            && parsed.layer3_end as usize == length;
         truthful.then_some(Self { flags: NEEDS_CHECKSUM, header_length: parsed.payload_offset, ..self })
+    }
+
+    /// Whether the two bytes that finishing the checksum overwrites may be overwritten.
+    ///
+    /// They are written after the guard looked at the frame, with a value the sender can choose by choosing the
+    /// bytes summed. So they must be a transport checksum, or lie behind everything the guard looks at: a
+    /// tunnelled frame's checksum is finished within the outer datagram.
+    fn may_write_checksum(&self, parsed: &Parsed, length: usize) -> bool {
+        let headers = &parsed.headers;
+        let start = self.checksum_start;
+        let end = usize::from(start) + usize::from(self.checksum_offset) + 2;
+        if !(EARLIEST_CHECKSUM_START..LATEST_CHECKSUM_START).contains(&start) || end > length {
+            return false;
+        }
+        if !headers.is_ip() {
+            // Within a frame not understood, such as one with two VLAN tags; never in an ARP packet.
+            return headers.layer3 == Layer3::OTHER;
+        }
+        // No system leaves the checksum of a datagram open that it sends in fragments.
+        if headers.is_fragment() || parsed.layer4_offset == 0 || end > parsed.layer3_end as usize {
+            return false;
+        }
+        let own = |offset| start == parsed.layer4_offset && self.checksum_offset == offset;
+        match headers.protocol {
+            protocol::TCP => own(TcpHeader::CHECKSUM_OFFSET),
+            protocol::UDP => own(UdpHeader::CHECKSUM_OFFSET) || start >= parsed.payload_offset,
+            // Always finished by the sender, and a neighbour advertisement is what the guard looks inside.
+            protocol::ICMP | protocol::ICMPV6 => false,
+            _ => start >= parsed.layer4_offset,
+        }
     }
 
     /// The longest L3 packet this frame puts on a wire of its own: its own length, or a segment's.
@@ -188,3 +218,5 @@ impl Offloads {
     }
 }
 
+#[cfg(test)]
+mod tests;

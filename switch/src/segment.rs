@@ -11,6 +11,8 @@ use crate::drop_reason::DropReason;
 use crate::frame::Frame;
 use crate::offload::OffloadHeader;
 
+const IPV6_HEADER: u16 = 40;
+
 /// Calls `emit` with each frame that `frame` stands for, complete and without offload header. `frame`'s offload
 /// header must have been validated against `parsed`.
 ///
@@ -62,8 +64,8 @@ struct Position {
 #[allow(clippy::cast_possible_truncation, reason = "identification and sequence numbers wrap by definition")]
 fn finish_segment(segment: &mut [u8], parsed: &Parsed, position: Position) -> Option<()> {
     let (layer3, layer4) = (usize::from(parsed.layer3_offset), usize::from(parsed.layer4_offset));
-    let packet_length = u16::try_from(segment.len() - layer3).ok()?;
-    let layer4_length = u16::try_from(segment.len() - layer4).ok()?;
+    let packet_length = u16::try_from(segment.len().checked_sub(layer3)?).ok()?;
+    let layer4_length = u16::try_from(segment.len().checked_sub(layer4)?).ok()?;
     let is_tcp = parsed.headers.protocol == protocol::TCP;
 
     let (below, message) = segment.split_at_mut_checked(layer4)?;
@@ -74,7 +76,7 @@ fn finish_segment(segment: &mut [u8], parsed: &Parsed, position: Position) -> Op
         pseudo_header_v4(ip.source.into(), ip.destination.into(), parsed.headers.protocol, layer4_length.into())
     } else {
         let (ip, _) = Ipv6Header::mut_from_prefix(below.get_mut(layer3..)?).ok()?;
-        ip.payload_length.set(u16::try_from(usize::from(packet_length) - Ipv6Header::LENGTH).ok()?);
+        ip.payload_length.set(packet_length.checked_sub(IPV6_HEADER)?);
         pseudo_header_v6(ip.source.into(), ip.destination.into(), parsed.headers.protocol, layer4_length.into())
     };
     if is_tcp {
@@ -93,12 +95,15 @@ fn finish_segment(segment: &mut [u8], parsed: &Parsed, position: Position) -> Op
         udp.length.set(layer4_length);
         udp.checksum.set(0);
     }
-    let sum = pseudo_header + Sum::of(message);
+    // RFC 768: zero means "no checksum", so a sum of zero is sent as all ones, which TCP takes for zero as well.
+    let checksum = (pseudo_header + Sum::of(message)).nonzero_checksum();
     if is_tcp {
-        TcpHeader::mut_from_prefix(message).ok()?.0.checksum.set(sum.checksum());
+        TcpHeader::mut_from_prefix(message).ok()?.0.checksum.set(checksum);
     } else {
-        // RFC 768: zero means "no checksum", so a sum of zero is sent as all ones.
-        UdpHeader::mut_from_prefix(message).ok()?.0.checksum.set(sum.nonzero_checksum());
+        UdpHeader::mut_from_prefix(message).ok()?.0.checksum.set(checksum);
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests;

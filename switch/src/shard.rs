@@ -118,17 +118,22 @@ impl<D: Device> Shard<D> {
         }
     }
 
-    /// Gives a port its device.
+    /// Gives a port its device; one that it had is detached first. The port is expected to be in the tables of
+    /// the next call of [`service`](Self::service), or not to be served yet.
     pub fn attach(&mut self, port: PortId, device: D, counters: Arc<PortCounters>) {
+        self.detach(port);
         place(&mut self.ports.slots, port.index(), Some(Slot { device, counters, storm: Storm::default() }));
     }
 
-    /// Takes a port's device away and forgets what was heard on the port.
+    /// Takes a port's device away and forgets what was heard on the port and every decision made so far: the
+    /// port's number may be given to another network, whose generations may happen to be the same.
     pub fn detach(&mut self, port: PortId) -> Option<D> {
+        let slot = self.ports.slots.get_mut(port.index())?.take()?;
         for domain in self.domains.iter_mut().flatten() {
             domain.fdb.flush_port(port);
         }
-        self.ports.slots.get_mut(port.index())?.take().map(|slot| slot.device)
+        self.flows.forget_all();
+        Some(slot.device)
     }
 
     /// The port's device.
@@ -138,6 +143,8 @@ impl<D: Device> Shard<D> {
 
     /// Makes room for what is learned on a network; an existing one starts anew.
     pub fn open_network(&mut self, id: NetworkId, settings: &BridgeSettings, counters: Arc<NetworkCounters>) {
+        // The new table counts its generations from the start, so that decisions made from an old one would count.
+        self.flows.forget_all();
         let domain = Domain { fdb: Fdb::new(settings.fdb, self.seed), counters };
         place(&mut self.domains, id.index(), Some(domain));
     }
@@ -154,9 +161,11 @@ impl<D: Device> Shard<D> {
         self.heard.drain(..).for_each(tell);
     }
 
-    /// Learns what another worker heard.
+    /// Learns what another worker heard, unless the port has been detached since.
     pub fn hear(&mut self, heard: Heard, now: Time) {
-        if let Some(Some(domain)) = self.domains.get_mut(heard.network.index()) {
+        if let Some(Some(domain)) = self.domains.get_mut(heard.network.index())
+            && self.ports.has(heard.port)
+        {
             domain.fdb.learn(heard.mac, heard.port, now.seconds());
         }
     }
@@ -181,18 +190,16 @@ impl<D: Device> Shard<D> {
         // Moved out so that the frames and the rest of the shard can be borrowed apart; an empty `Vec` is no
         // allocation, and the same buffer comes back below.
         let mut batch = std::mem::take(&mut self.batch);
-        let received = match slot.device.receive(&mut self.pool, &mut batch) {
-            Ok(received) => received,
-            Err(gone) => {
-                self.recycle(batch);
-                return Serviced::Gone(gone);
-            }
-        };
+        let received = slot.device.receive(&mut self.pool, &mut batch);
         if !batch.is_empty() {
             self.carry(tables, ingress, &mut batch, now);
         }
         self.recycle(batch);
-        if received == Received::More { Serviced::More } else { Serviced::Drained }
+        match received {
+            Ok(Received::Drained) => Serviced::Drained,
+            Ok(Received::More) => Serviced::More,
+            Err(gone) => Serviced::Gone(gone),
+        }
     }
 
     fn recycle(&mut self, mut batch: Vec<Frame>) {
@@ -213,7 +220,7 @@ impl<D: Device> Shard<D> {
         let bytes: usize = batch.iter().map(Frame::len).sum();
         counters.received(batch.len() as u64, bytes as u64);
         let Some(port) = tables.port(ingress) else {
-            counters.dropped(DropReason::EgressDown, batch.len() as u64);
+            counters.dropped(DropReason::NoNetwork, batch.len() as u64);
             return;
         };
         for index in 0..batch.len() {
@@ -229,7 +236,10 @@ impl<D: Device> Shard<D> {
             self.parsed.push(parsed);
             match self.decide(tables, port, ingress, &mut batch[index], &parsed, now).unwrap_or_else(Verdict::Drop)
             {
-                Verdict::Forward(egress) => self.forward(tables, egress, batch, index),
+                Verdict::Forward(egress) if self.reaches(tables, egress, port.network) => {
+                    self.forward(tables, egress, batch, index);
+                }
+                Verdict::Forward(_) => counters.dropped(DropReason::EgressDown, 1),
                 Verdict::Flood => {
                     // A flood must not overtake what was held for any of its ports.
                     while let Some(group) = self.coalescer.release_any() {
@@ -258,9 +268,9 @@ impl<D: Device> Shard<D> {
     ) -> Result<Verdict, DropReason> {
         frame.offload = frame.offload.validate(parsed, frame.len())?;
 
-        let network = tables.network(port.network).ok_or(DropReason::EgressDown)?;
+        let network = tables.network(port.network).ok_or(DropReason::NoNetwork)?;
         let Some(Some(domain)) = self.domains.get_mut(port.network.index()) else {
-            return Err(DropReason::EgressDown);
+            return Err(DropReason::NoNetwork);
         };
         let seconds = now.seconds();
         let current = Generations { tables: network.generation, learned: domain.fdb.generation() };
@@ -273,7 +283,7 @@ impl<D: Device> Shard<D> {
 
         domain.counters.flow_misses.add(1);
         let Some(Some(slot)) = self.ports.slots.get_mut(ingress.index()) else {
-            return Err(DropReason::EgressDown);
+            return Err(DropReason::NoNetwork);
         };
         let mut stages = Stages {
             port,
@@ -295,6 +305,12 @@ impl<D: Device> Shard<D> {
             self.flows.insert(flow, &key, made_from, until, Transform { egress });
         }
         Ok(decision.verdict)
+    }
+
+    /// Whether a frame of `network` may and can leave at `egress`: what was learned may be older than the tables.
+    #[inline]
+    fn reaches(&self, tables: &Tables, egress: PortId, network: NetworkId) -> bool {
+        tables.port(egress).is_some_and(|port| port.network == network) && self.ports.has(egress)
     }
 
     #[inline]
@@ -326,16 +342,24 @@ impl<D: Device> Shard<D> {
         let members = tables.network(network).map_or(&[][..], |network| &network.members);
         let mut copies = 0;
         for egress in members.iter().copied().filter(|member| *member != ingress) {
-            self.ports.send(egress, frame, &self.parsed[index], tables);
-            copies += 1;
+            if self.reaches(tables, egress, network) {
+                self.ports.send(egress, frame, &self.parsed[index], tables);
+                copies += 1;
+            }
         }
         if copies == 0 {
-            counters.dropped(DropReason::NoListener, 1);
+            // The bridge saw listeners in the tables, but none has a device here yet.
+            counters.dropped(DropReason::EgressDown, 1);
         }
     }
 }
 
 impl<D: Device> Ports<D> {
+    #[inline]
+    fn has(&self, port: PortId) -> bool {
+        self.slots.get(port.index()).is_some_and(Option::is_some)
+    }
+
     #[inline]
     fn offloads(&self, port: PortId) -> crate::offload::Offloads {
         match self.slots.get(port.index()) {

@@ -1,0 +1,65 @@
+//! Two namespaces to measure between, and their interfaces.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use vswitch_ports::Result;
+use vswitch_ports::netlink::{InterfaceSettings, Netlink};
+use vswitch_ports::netns::NetNs;
+
+use crate::bench::measure::{Side, Work};
+
+/// The addresses of the two sides, from the block that RFC 2544 sets aside for benchmarks.
+pub(super) const LEFT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+pub(super) const RIGHT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+
+/// The interface inside each side.
+pub(super) const INTERFACE: &str = "eth0";
+
+/// Long enough that no queue is the limit.
+const TXQUEUELEN: u32 = 5000;
+
+/// One of the two namespaces.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    pub(super) net: NetNs,
+    address: IpAddr,
+}
+
+impl Namespace {
+    /// A fresh namespace for the side with this address.
+    pub(super) fn create(address: Ipv4Addr) -> Result<Self> {
+        Ok(Self { net: NetNs::create()?, address: address.into() })
+    }
+
+    /// A namespace that exists.
+    pub(super) fn of(net: NetNs, address: IpAddr) -> Self {
+        Self { net, address }
+    }
+
+    /// Sets up [`INTERFACE`], which exists, with the side's address.
+    pub(super) fn configure(&self, mtu: u16) -> Result<()> {
+        let IpAddr::V4(address) = self.address else { return Ok(()) };
+        let settings = InterfaceSettings {
+            name: INTERFACE.to_owned(),
+            mac: None,
+            mtu: mtu.into(),
+            txqueuelen: Some(TXQUEUELEN),
+            addresses: vec![IpNet::V4(Ipv4Net::new_assert(address, 24))],
+            default_gateways: Vec::new(),
+            ipv6: false,
+        };
+        self.net.within(|| Netlink::open()?.configure_interface(&settings))?
+    }
+}
+
+impl Side for Namespace {
+    fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    fn within(&self, work: Work<'_>) -> io::Result<()> {
+        self.net.within(work).map_err(io::Error::other)
+    }
+}
