@@ -8,7 +8,8 @@
 //!
 //! Counters are the one thing both sides hold: workers write, the daemon adds up.
 
-pub(crate) mod worker;
+mod idle;
+mod worker;
 
 use std::collections::HashMap;
 use std::io;

@@ -29,6 +29,7 @@ use vswitch_switch::tables::BridgeSettings;
 use vswitch_switch::{NetworkCounters, NetworkId, PortCounters, PortId, Serviced, Shard, Tables, Time};
 
 use super::Event;
+use super::idle::Idle;
 
 /// How many commands may wait for a worker.
 pub(super) const MAILBOX: usize = 1024;
@@ -112,6 +113,7 @@ impl Setup {
                 peers: self.peers,
                 may_have_learned: false,
                 expire_at: Instant::now(),
+                idle: Idle::new(Instant::now()),
             };
             work.run(Cache::new(self.tables), &sentinel);
             sentinel.notify = None;
@@ -175,6 +177,7 @@ struct Work {
     /// Until ageing found nothing, there may be learned addresses to age.
     may_have_learned: bool,
     expire_at: Instant,
+    idle: Idle,
 }
 
 impl Work {
@@ -203,15 +206,32 @@ impl Work {
         }
     }
 
-    /// Sleeps until something arrives, or only looks when there is work left.
+    /// Finds what arrived. With work left it only looks; without, it looks for a moment if that pays, then sleeps.
     fn wait(&mut self, events: &mut Events) {
-        let timeout = if !self.ready.queue.is_empty() {
-            Some(Duration::ZERO)
-        } else if self.may_have_learned {
-            Some(EXPIRE_EVERY)
-        } else {
-            None
-        };
+        if !self.ready.queue.is_empty() {
+            return self.look(events, Some(Duration::ZERO));
+        }
+        let mut before = Instant::now();
+        if let Some(until) = self.idle.look_until(before) {
+            while before < until {
+                self.look(events, Some(Duration::ZERO));
+                if !events.is_empty() {
+                    return;
+                }
+                let looked = Instant::now();
+                std::thread::yield_now();
+                before = Instant::now();
+                if !self.idle.yielded(looked, before) {
+                    break;
+                }
+            }
+        }
+        self.look(events, self.may_have_learned.then_some(EXPIRE_EVERY));
+        self.idle.slept(before, Instant::now());
+    }
+
+    /// Lists the ports that epoll names.
+    fn look(&mut self, events: &mut Events, timeout: Option<Duration>) {
         if let Err(error) = self.poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
         {
