@@ -36,7 +36,5 @@ pub(super) fn read(file: &Path) -> Result<Read, CommandError> {
 /// Prints what is wrong, all of it, to standard error.
 pub(super) fn complain(source: &Source, diagnostics: &Diagnostics) {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    eprintln!("{}", diagnostics.render(source, colour));
-    let count = diagnostics.len();
-    eprintln!("{}: {count} error{}", source.name, if count == 1 { "" } else { "s" });
+    eprint!("{}", diagnostics.render(source, colour));
 }

@@ -76,10 +76,34 @@ drop_reasons! {
     EgressRefused, "egress-refused", "The kernel refused the frame on the egress device.";
 }
 
+/// The page that explains every reason to people, docs/drop-reasons.md.
+pub fn document() -> String {
+    let mut page = String::from(
+        "# Why frames are dropped\n\n\
+         Every frame that is not forwarded ends with one of these reasons, counted per port; `vswitch show counters`\n\
+         shows those that occurred. Reasons that begin with `egress-` and `exceeds-mtu` are counted on the port the frame\n\
+         was meant for, all others on the port it came from. This page is made from the table in\n\
+         `switch/src/drop_reason.rs` by `cargo run -p vswitch-switch --example drop-reasons`.\n\n\
+         | reason | meaning |\n|---|---|\n",
+    );
+    for reason in DropReason::all() {
+        page += &format!("| `{}` | {} |\n", reason.name(), reason.meaning());
+    }
+    page
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn the_page_says_what_the_table_says() {
+        assert!(
+            document() == include_str!("../../docs/drop-reasons.md"),
+            "docs/drop-reasons.md is out of date: cargo run -p vswitch-switch --example drop-reasons > docs/drop-reasons.md"
+        );
+    }
 
     #[test]
     fn every_reason_has_its_own_place_and_name() {
