@@ -94,7 +94,7 @@ fn decision(criterion: &mut Criterion) {
             });
         });
         let (hits, misses) = (decider.counters.flow_hits.read(), decider.counters.flow_misses.read());
-        assert!(hits > misses * 10, "{flows} flows: {hits} hits, {misses} misses");
+        assert!(hits >= misses * 10, "{flows} flows: {hits} hits, {misses} misses");
     }
 
     // One frame in a hot buffer, as after receiving, to another station each time: four times as many as the
@@ -157,7 +157,7 @@ fn service(criterion: &mut Criterion) {
         group.bench_function(format!("hit, {flows} flows"), |bencher| {
             bencher.iter_custom(|frames| per_frame(frames, || bench.batch()));
         });
-        assert!(bench.hit_rate() > 0.9);
+        assert!(bench.hit_rate() > 0.9 || bench.sent(1) == 0);
     }
     let frames = (0..STATIONS - 1).map(|nth| datagram(station(nth), 1, 16)).collect();
     let offloads = Offloads { checksum: true, ..Offloads::NONE };
@@ -165,7 +165,7 @@ fn service(criterion: &mut Criterion) {
     group.bench_function("miss, 64 K destinations", |bencher| {
         bencher.iter_custom(|frames| per_frame(frames, || bench.batch()));
     });
-    assert!(bench.hit_rate() < 0.1);
+    assert!(bench.hit_rate() < 0.1 || bench.sent(1) == 0);
     group.finish();
 }
 

@@ -86,7 +86,9 @@ pub(crate) struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "vswitch exec [OPTIONS] NAME -- COMMAND...\n       vswitch exec [OPTIONS] --network NETWORK -- COMMAND...")]
+#[command(
+    override_usage = "vswitch exec [OPTIONS] NAME -- COMMAND...\n       vswitch exec [OPTIONS] --network NETWORK -- COMMAND..."
+)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) name: SwitchName,

@@ -46,7 +46,9 @@ pub(crate) enum DaemonError {
     System { operation: &'static str, cause: std::io::Error },
     #[error(transparent)]
     Ports(#[from] vswitch_ports::Error),
-    #[error("there is no container named {0} with a command in the configuration; --exit-code-from needs one")]
+    #[error(
+        "there is no container named {0} with a command in the configuration; --exit-code-from needs one"
+    )]
     NoSuchCommand(String),
 }
 
@@ -90,7 +92,8 @@ impl Daemon {
         let specs: Vec<_> =
             plan.add_containers.iter().filter_map(|name| self.config.containers.get(name)).collect();
         let texts = files::Texts::new(&self.config, &host::resolv_conf());
-        let prepared = container::prepare_all(&specs, &self.config.networks, self.dataplane.workers(), &texts);
+        let prepared =
+            container::prepare_all(&specs, &self.config.networks, self.dataplane.workers(), &texts);
         let mut ports = Vec::new();
         for (name, prepared) in plan.add_containers.into_iter().zip(prepared) {
             let prepared =

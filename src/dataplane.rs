@@ -55,7 +55,9 @@ pub(crate) enum DataplaneError {
     Start { worker: usize, cause: io::Error },
     #[error("the switch has no room for more than {limit} {what}; split the configuration over two switches")]
     Full { what: &'static str, limit: usize },
-    #[error("a port needs one queue for each of the {workers} workers, not {queues}; a plain tap has one queue, so use it with `workers = 1`")]
+    #[error(
+        "a port needs one queue for each of the {workers} workers, not {queues}; a plain tap has one queue, so use it with `workers = 1`"
+    )]
     Queues { workers: usize, queues: usize },
 }
 
@@ -114,8 +116,7 @@ impl Dataplane {
             worker.send(Command::OpenNetwork { id, settings, counters: Arc::clone(counters) });
         }
         self.network_counters.insert(id, counters);
-        let network =
-            Network { generation: 1, settings, members: Vec::new(), static_macs: HashMap::new() };
+        let network = Network { generation: 1, settings, members: Vec::new(), static_macs: HashMap::new() };
         self.tables.set_network(id, Some(network));
         self.publish();
         Ok(id)

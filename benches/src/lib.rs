@@ -15,6 +15,7 @@ use vswitch_switch::tables::{BridgeSettings, Network, Port, UnknownUnicast};
 use vswitch_switch::{
     NetworkCounters, NetworkId, OffloadHeader, Offloads, PortCounters, PortId, Serviced, Shard, Tables, Time,
 };
+use vswitch_wire::checksum::pseudo_header_v4;
 use vswitch_wire::{MacAddr, TcpHeader, build};
 
 /// Stations known in the benches that say so.
@@ -143,7 +144,7 @@ const SENDER: MacAddr = MacAddr([2, 0x42, 0xff, 0, 0, 1]);
 /// A UDP datagram to a station, as a container's kernel hands it over: with its checksum to be finished.
 pub fn datagram(to: MacAddr, source_port: u16, payload: usize) -> MemoryFrame {
     let mut bytes = build::udp4(to, SENDER, address(1, source_port), address(2, 53), &vec![7; payload]);
-    forbid_fragments(&mut bytes);
+    unfinish(&mut bytes, 6);
     MemoryFrame { bytes, offload: partial(6) }
 }
 
@@ -152,7 +153,7 @@ pub fn segment(to: MacAddr, sequence: u32, payload: usize) -> MemoryFrame {
     let (source, destination) = (address(1, 5000), address(2, 80));
     let mut bytes =
         build::tcp4(to, SENDER, source, destination, TcpHeader::ACK, sequence, 1, &vec![7; payload]);
-    forbid_fragments(&mut bytes);
+    unfinish(&mut bytes, 16);
     MemoryFrame { bytes, offload: partial(16) }
 }
 
@@ -175,10 +176,16 @@ fn partial(checksum_offset: u16) -> OffloadHeader {
     }
 }
 
-/// As Linux sends: the identification means nothing then, and frames may be joined.
-fn forbid_fragments(frame: &mut [u8]) {
-    if let Some(flags) = frame.get_mut(20) {
-        *flags |= 0x40;
+/// Leaves an IPv4 frame as Linux does for a device to finish: with the pseudo-header's sum for a checksum, and
+/// forbidding fragments, so that the identification means nothing and frames may be joined.
+fn unfinish(frame: &mut [u8], checksum_offset: usize) {
+    frame[20] |= 0x40;
+    if let Some(ip) = frame[14..].first_chunk::<20>() {
+        let [source, destination] =
+            [12, 16].map(|at| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]));
+        let length = u32::from(u16::from_be_bytes([ip[2], ip[3]])) - 20;
+        let sum = pseudo_header_v4(source, destination, ip[9], length).partial();
+        frame[34 + checksum_offset..36 + checksum_offset].copy_from_slice(&sum.to_be_bytes());
     }
 }
 

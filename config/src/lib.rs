@@ -61,7 +61,7 @@ pub fn load(source: &Source, surroundings: &Surroundings<'_>) -> Result<Config, 
     let networks = check::networks(document.networks, surroundings.ula_seed, &mut report);
     let planned =
         check::containers(document.containers, &networks, &document.refused, surroundings, &mut report);
-    check::attachments(&planned, &networks, &mut report);
+    check::attachments(&planned, &networks, document.switch.workers, &mut report);
     let containers = resolve::containers(planned, &networks, &mut report);
     if !report.is_empty() {
         report.sort();

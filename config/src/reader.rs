@@ -109,8 +109,12 @@ impl Keys {
         if let Some((_, advice)) = self.foreign.iter().find(|(key, _)| *key == field.key) {
             return diagnostic.help(*advice);
         }
-        match nearest(field.key, self.known.iter().chain(self.planned).copied()) {
-            Some(key) => diagnostic.help(format!("did you mean `{key}`?")),
+        let foreign = self.foreign.iter().map(|(key, _)| *key);
+        match nearest(field.key, self.known.iter().chain(self.planned).copied().chain(foreign)) {
+            Some(key) => match self.foreign.iter().find(|(foreign, _)| *foreign == key) {
+                Some((_, advice)) => diagnostic.help(*advice),
+                None => diagnostic.help(format!("did you mean `{key}`?")),
+            },
             None => diagnostic.help(format!("the keys here are {}", listed(self.known.iter()))),
         }
     }

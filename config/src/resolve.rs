@@ -82,7 +82,7 @@ fn attach(
         gw_priority: raw.gw_priority,
         aliases: raw.aliases.clone(),
         source_guard: raw.source_guard,
-        port_driver: raw.port_driver,
+        port_driver: raw.port.as_ref().map(|at| at.value).unwrap_or_default(),
     };
     allotter.attach(container, &network.network.name, request)
 }

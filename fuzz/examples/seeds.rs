@@ -12,6 +12,7 @@ use vswitch_fuzz::pipeline::mac;
 use vswitch_fuzz::scenario::{Step, write};
 use vswitch_switch::OffloadHeader;
 use vswitch_switch::offload::{GSO_TCP4, GSO_UDP, NEEDS_CHECKSUM};
+use vswitch_wire::checksum::pseudo_header_v4;
 use vswitch_wire::{ArpPacket, EtherType, IcmpHeader, MacAddr, Tci, TcpHeader, build};
 
 fn main() -> Result<()> {
@@ -59,6 +60,21 @@ fn tcp6(from: usize, to: usize, payload: &[u8]) -> Vec<u8> {
 
 fn arp(from: usize, to: usize) -> Vec<u8> {
     build::arp(ArpPacket::REQUEST, mac(from), ip4(from), MacAddr::ZERO, ip4(to))
+}
+
+/// The IPv4 frame as a kernel leaves it to be finished: with the pseudo-header's sum for a checksum, and
+/// forbidding fragments.
+fn unfinished(mut frame: Vec<u8>, checksum_offset: u16) -> Vec<u8> {
+    frame[20] |= 0x40;
+    if let Some(ip) = frame[14..].first_chunk::<20>() {
+        let [source, destination] =
+            [12, 16].map(|at| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]));
+        let length = u32::from(u16::from_be_bytes([ip[2], ip[3]])) - 20;
+        let sum = pseudo_header_v4(source, destination, ip[9], length).partial();
+        let field = 34 + usize::from(checksum_offset);
+        frame[field..field + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+    frame
 }
 
 fn frames() -> Vec<(&'static str, Vec<u8>)> {
@@ -126,7 +142,7 @@ fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
             checksum_offset,
             ..OffloadHeader::NONE
         };
-        Step::Frame { port, offload, bytes }
+        Step::Frame { port, offload, bytes: unfinished(bytes, checksum_offset) }
     };
     let super_frame = |port, bytes, gso_type, header_length, checksum_offset| {
         let offload = OffloadHeader {
@@ -137,7 +153,7 @@ fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
             checksum_start: 34,
             checksum_offset,
         };
-        Step::Frame { port, offload, bytes }
+        Step::Frame { port, offload, bytes: unfinished(bytes, checksum_offset) }
     };
     let wait = Step::Wait { milliseconds: 1000 };
 

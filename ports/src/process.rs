@@ -6,16 +6,21 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Signal, Uid, getpid, getppid, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Error, Result};
 use crate::view::{ContainerView, NamespacePaths};
+
+const OWN_USER: &str = "/proc/self/ns/user";
+const OWN_NET: &str = "/proc/self/ns/net";
+const OWN_UTS: &str = "/proc/self/ns/uts";
+const OWN_MOUNT: &str = "/proc/self/ns/mnt";
 
 /// The longest path the kernel gives as a working directory.
 const PATH_MAX: usize = 4096;
@@ -27,7 +32,8 @@ const PATH_MAX: usize = 4096;
 /// kernel kills it when the thread that spawned it ends: spawn from a thread that lives as long as the switch.
 /// Its working directory is ours if the view has it, else `/`.
 ///
-/// Does for `tokio::process::Command::from` too. Fails only if no descriptor is free.
+/// A namespace that we are in is not entered again, which would take privilege there: so does the host's for a switch
+/// without root. Does for `tokio::process::Command::from` too. Fails only if no descriptor is free.
 pub fn enter_on_exec(command: &mut Command, net: BorrowedFd<'_>, view: Option<&ContainerView>) -> Result<()> {
     let own = |fd: BorrowedFd<'_>| {
         fd.try_clone_to_owned().map_err(|cause| Error::Namespace {
@@ -36,13 +42,13 @@ pub fn enter_on_exec(command: &mut Command, net: BorrowedFd<'_>, view: Option<&C
             cause,
         })
     };
-    let net = own(net)?;
+    let net = if is_ours(&net, OWN_NET)? { None } else { Some(own(net)?) };
     let view = view.map(|view| Ok((own(view.uts())?, own(view.mount())?))).transpose()?;
     let parent = getpid();
     command.process_group(0);
     // SAFETY: between fork and exec, `enter_in_child` only makes system calls: it allocates nothing and takes no lock.
     unsafe {
-        command.pre_exec(move || enter_in_child(parent, &net, view.as_ref()));
+        command.pre_exec(move || enter_in_child(parent, net.as_ref(), view.as_ref()));
     }
     Ok(())
 }
@@ -61,6 +67,11 @@ pub fn exec_in(namespaces: &NamespacePaths, command: &mut Command) -> Error {
         return Error::File { operation: "change to the directory", path: directory.into(), cause };
     }
     let cause = command.exec();
+    start_failure(command, cause)
+}
+
+/// Why a command did not start, from the reason the standard library gave.
+pub fn start_failure(command: &Command, cause: io::Error) -> Error {
     let name = command_name(command.get_program());
     match cause.kind() {
         io::ErrorKind::NotFound => Error::CommandNotFound { command: name },
@@ -71,14 +82,16 @@ pub fn exec_in(namespaces: &NamespacePaths, command: &mut Command) -> Error {
 }
 
 /// What happens to a command between fork and exec.
-fn enter_in_child(parent: Pid, net: &OwnedFd, view: Option<&(OwnedFd, OwnedFd)>) -> io::Result<()> {
+fn enter_in_child(parent: Pid, net: Option<&OwnedFd>, view: Option<&(OwnedFd, OwnedFd)>) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The switch may have died before the call above: then nobody would kill us.
     if getppid() != Some(parent) {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     reset_signals();
-    move_into_link_name_space(net.as_fd(), Some(LinkNameSpaceType::Network))?;
+    if let Some(net) = net {
+        move_into_link_name_space(net.as_fd(), Some(LinkNameSpaceType::Network))?;
+    }
     if let Some((uts, mount)) = view {
         move_into_link_name_space(uts.as_fd(), Some(LinkNameSpaceType::HostNameAndNISDomainName))?;
         enter_mount_namespace(mount.as_fd())?;
@@ -138,33 +151,42 @@ fn enter_mount_namespace(mount: BorrowedFd<'_>) -> io::Result<()> {
 /// Joins the namespaces, with the calling thread.
 fn join(namespaces: &NamespacePaths) -> Result<()> {
     // All are opened before any is joined: in another user or mount namespace the paths may be out of reach.
-    let user = namespaces.user.as_deref().map(open_foreign_user_namespace).transpose()?.flatten();
-    let net = open_namespace(&namespaces.net)?;
-    let uts = open_namespace(&namespaces.uts)?;
-    let mount = open_namespace(&namespaces.mount)?;
+    let user = namespaces.user.as_deref().map(|path| open_foreign(path, OWN_USER)).transpose()?.flatten();
+    let net = open_foreign(&namespaces.net, OWN_NET)?;
+    let uts = open_foreign(&namespaces.uts, OWN_UTS)?;
+    let mount = open_foreign(&namespaces.mount, OWN_MOUNT)?;
     let failed = |path: &Path| {
         let name = path.display().to_string();
         move |cause| Error::Namespace { operation: "enter the container's namespace", name, cause }
     };
-    let enter = |file: &File, kind, path: &Path| {
-        move_into_link_name_space(file.as_fd(), Some(kind)).map_err(|errno| failed(path)(errno.into()))
+    let enter = |file: Option<&File>, kind, path: &Path| match file {
+        Some(file) => {
+            move_into_link_name_space(file.as_fd(), Some(kind)).map_err(|errno| failed(path)(errno.into()))
+        }
+        None => Ok(()),
     };
     if let (Some(user), Some(path)) = (&user, &namespaces.user) {
-        enter(user, LinkNameSpaceType::User, path)?;
+        enter(Some(user), LinkNameSpaceType::User, path)?;
         become_root_inside().map_err(failed(path))?;
     }
-    enter(&net, LinkNameSpaceType::Network, &namespaces.net)?;
-    enter(&uts, LinkNameSpaceType::HostNameAndNISDomainName, &namespaces.uts)?;
-    enter_mount_namespace(mount.as_fd()).map_err(failed(&namespaces.mount))
+    enter(net.as_ref(), LinkNameSpaceType::Network, &namespaces.net)?;
+    enter(uts.as_ref(), LinkNameSpaceType::HostNameAndNISDomainName, &namespaces.uts)?;
+    mount.map_or(Ok(()), |mount| enter_mount_namespace(mount.as_fd()).map_err(failed(&namespaces.mount)))
 }
 
-/// The user namespace at `path`, or `None` if it is the one we are in, which cannot be joined again.
-fn open_foreign_user_namespace(path: &Path) -> Result<Option<File>> {
+/// The namespace at `path`, or `None` if it is the one we are in: a user namespace cannot be joined again, and the
+/// others only with privilege in them.
+fn open_foreign(path: &Path, own: &str) -> Result<Option<File>> {
     let file = open_namespace(path)?;
-    let examine = |cause| Error::File { operation: "examine", path: path.into(), cause };
-    let theirs = file.metadata().map_err(examine)?;
-    let ours = std::fs::metadata("/proc/self/ns/user").map_err(examine)?;
-    Ok(((theirs.dev(), theirs.ino()) != (ours.dev(), ours.ino())).then_some(file))
+    Ok((!is_ours(&file, own)?).then_some(file))
+}
+
+/// Whether `namespace` is the one at `own`, a path in our `/proc/self/ns`.
+fn is_ours(namespace: &impl AsFd, own: &str) -> Result<bool> {
+    let examine = |errno: Errno| Error::File { operation: "examine", path: own.into(), cause: errno.into() };
+    let theirs = rustix::fs::fstat(namespace).map_err(examine)?;
+    let ours = rustix::fs::stat(own).map_err(examine)?;
+    Ok((theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino))
 }
 
 fn open_namespace(path: &Path) -> Result<File> {

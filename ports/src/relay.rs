@@ -44,7 +44,8 @@ impl Relay {
             copy(&left, &right, &stopped);
         };
         let spawned = std::thread::Builder::new().name("two-tap-loop".to_owned()).spawn(copying);
-        let thread = spawned.map_err(|cause| Error::Spawn { what: "a thread that copies frames".to_owned(), cause })?;
+        let thread = spawned
+            .map_err(|cause| Error::Spawn { what: "a thread that copies frames".to_owned(), cause })?;
         // The thread's first act is to tell.
         let tid = told.recv().unwrap_or_default();
         Ok(Self { stop, tid, thread: Some(thread) })

@@ -32,12 +32,21 @@ pub(crate) fn get<T: DeserializeOwned>(socket: &Path, uri: &str) -> Result<T, Cl
 }
 
 /// Asks `POST uri` with a JSON body.
-pub(crate) fn post<T: DeserializeOwned>(socket: &Path, uri: &str, body: &impl Serialize) -> Result<T, ClientError> {
-    let body = serde_json::to_vec(body).map_err(|error| misunderstood(socket, error))?;
+pub(crate) fn post<T: DeserializeOwned>(
+    socket: &Path,
+    uri: &str,
+    body: &impl Serialize,
+) -> Result<T, ClientError> {
+    let body = serde_json::to_vec(body).map_err(|error| misunderstood(socket, &error))?;
     request(socket, Method::POST, uri, body.into())
 }
 
-fn request<T: DeserializeOwned>(socket: &Path, method: Method, uri: &str, body: Bytes) -> Result<T, ClientError> {
+fn request<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    uri: &str,
+    body: Bytes,
+) -> Result<T, ClientError> {
     // A runtime of the calling thread only, so that the process stays single-threaded and `exec` may follow.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -45,9 +54,9 @@ fn request<T: DeserializeOwned>(socket: &Path, method: Method, uri: &str, body: 
         .map_err(|cause| ClientError::Connection { path: socket.to_owned(), cause })?;
     let (status, answer) = runtime.block_on(exchange(socket, method, uri, body))?;
     if status.is_success() {
-        return serde_json::from_slice(&answer).map_err(|error| misunderstood(socket, error));
+        return serde_json::from_slice(&answer).map_err(|error| misunderstood(socket, &error));
     }
-    let problem: Problem = serde_json::from_slice(&answer).map_err(|error| misunderstood(socket, error))?;
+    let problem: Problem = serde_json::from_slice(&answer).map_err(|error| misunderstood(socket, &error))?;
     Err(ClientError::Refused(problem.error))
 }
 
@@ -58,7 +67,9 @@ async fn exchange(
     body: Bytes,
 ) -> Result<(StatusCode, Bytes), ClientError> {
     let stream = UnixStream::connect(socket).await.map_err(|cause| match cause.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(socket.to_owned()),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            ClientError::NotRunning(socket.to_owned())
+        }
         _ => ClientError::Connection { path: socket.to_owned(), cause },
     })?;
     let broken = |error: hyper::Error| ClientError::Connection {
@@ -74,13 +85,13 @@ async fn exchange(
         .header("host", "vswitch")
         .header("content-type", "application/json")
         .body(Full::new(body))
-        .map_err(|error| misunderstood(socket, error))?;
+        .map_err(|error| misunderstood(socket, &error))?;
     let response = sender.send_request(request).await.map_err(broken)?;
     let status = response.status();
     let answer = response.into_body().collect().await.map_err(broken)?.to_bytes();
     Ok((status, answer))
 }
 
-fn misunderstood(socket: &Path, error: impl ToString) -> ClientError {
+fn misunderstood(socket: &Path, error: &dyn std::fmt::Display) -> ClientError {
     ClientError::Misunderstood { path: socket.to_owned(), cause: error.to_string() }
 }

@@ -58,11 +58,17 @@ pub(crate) fn serve(listener: UnixListener) -> mpsc::Receiver<Request> {
         .route("/v1/status", get(async |asker| ask(asker, Query::Status).await))
         .route("/v1/ports", get(async |asker, only| ask(asker, Query::Ports { network: of(only) }).await))
         .route("/v1/fdb", get(async |asker, only| ask(asker, Query::Fdb { network: of(only) }).await))
-        .route("/v1/counters", get(async |asker, only| ask(asker, Query::Counters { network: of(only) }).await))
+        .route(
+            "/v1/counters",
+            get(async |asker, only| ask(asker, Query::Counters { network: of(only) }).await),
+        )
         .route("/v1/networks", get(async |asker| ask(asker, Query::Networks).await))
         .route("/v1/networks/{name}", get(async |asker, Path(name)| ask(asker, Query::Network(name)).await))
         .route("/v1/containers", get(async |asker| ask(asker, Query::Containers).await).post(add_container))
-        .route("/v1/containers/{name}", get(async |asker, Path(name)| ask(asker, Query::Container(name)).await))
+        .route(
+            "/v1/containers/{name}",
+            get(async |asker, Path(name)| ask(asker, Query::Container(name)).await),
+        )
         .with_state(requests);
     tokio::spawn(async move {
         // Never returns: accept errors are retried.

@@ -8,11 +8,11 @@ use clap::ValueEnum;
 use vswitch_ports::{cpu, socket, userns};
 
 use super::CommandError;
+use crate::bench::chart;
 use crate::bench::measure::{self, Measurement, Plan, Topology};
 use crate::bench::progress::Progress;
 use crate::bench::report::{Machine, Report};
 use crate::bench::topology::{self, Unavailable};
-use crate::bench::chart;
 use crate::cli::{BackendName, BenchArgs};
 
 pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode, CommandError> {

@@ -27,8 +27,7 @@ pub(super) fn read(file: &Path) -> Result<Read, CommandError> {
         ),
     })?;
     let source = Source { name: file.display().to_string(), text };
-    let surroundings =
-        Surroundings { netns_exists: &host::netns_exists, ula_seed: host::machine_seed() };
+    let surroundings = Surroundings { netns_exists: &host::netns_exists, ula_seed: host::machine_seed() };
     let loaded = vswitch_config::load(&source, &surroundings);
     Ok(Read { source, loaded })
 }

@@ -17,8 +17,8 @@ pub(super) fn run(args: &RunArgs, socket: Option<PathBuf>) -> Result<ExitCode, C
         CommandError::InvalidConfiguration
     })?;
     let root = userns::is_root();
-    let socket = socket
-        .unwrap_or_else(|| control_socket::default_path(&config.switch.name, root, userns::user_id()));
+    let socket =
+        socket.unwrap_or_else(|| control_socket::default_path(&config.switch.name, root, userns::user_id()));
     log_to_stderr();
     // While there is one thread only, and before anything is made.
     if !root {

@@ -15,7 +15,17 @@ pub(super) fn ports(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, Comman
         return Ok(ExitCode::SUCCESS);
     }
     let headings = [
-        "PORT", "CONTAINER", "INTERFACE", "NETWORK", "STATE", "MAC", "ADDRESSES", "DRIVER", "OFFLOADS", "RX", "TX",
+        "PORT",
+        "CONTAINER",
+        "INTERFACE",
+        "NETWORK",
+        "STATE",
+        "MAC",
+        "ADDRESSES",
+        "DRIVER",
+        "OFFLOADS",
+        "RX",
+        "TX",
         "DROPPED",
     ];
     let rows = ports.iter().map(|port| {
@@ -24,7 +34,11 @@ pub(super) fn ports(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, Comman
             port.container.clone(),
             port.interface.clone(),
             port.network.clone(),
-            if port.up { "up".to_owned() } else { format!("down: {}", port.reason.as_deref().unwrap_or("?")) },
+            if port.up {
+                "up".to_owned()
+            } else {
+                format!("down: {}", port.reason.as_deref().unwrap_or("?"))
+            },
             port.mac_address.clone(),
             table::list(port.ipv4_address.iter().chain(&port.ipv6_address)),
             port.driver.clone(),

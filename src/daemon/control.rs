@@ -270,7 +270,8 @@ impl Control {
         let mut patience = GRACE;
         let leftover = loop {
             let waited_for = children.clone();
-            let end = tokio::task::spawn_blocking(move || descendants::kill_descendants(patience, &waited_for));
+            let end =
+                tokio::task::spawn_blocking(move || descendants::kill_descendants(patience, &waited_for));
             tokio::select! {
                 () = signals.stop(), if !patience.is_zero() => patience = Duration::ZERO,
                 ended = end => break ended,

@@ -77,7 +77,8 @@ impl Texts {
         };
         let mut servers: Vec<String> = container.dns.iter().map(ToString::to_string).collect();
         if servers.is_empty() {
-            let reachable = |server: &String| server.parse().is_ok_and(|address: IpAddr| !address.is_loopback());
+            let reachable =
+                |server: &String| server.parse().is_ok_and(|address: IpAddr| !address.is_loopback());
             servers = host("nameserver").into_iter().filter(reachable).collect();
         }
         let or_host = |own: &[String], keyword| match own {
@@ -100,8 +101,10 @@ impl Texts {
     }
 
     fn gateways_of(&self, container: &Container) -> Vec<IpAddr> {
-        let holds_default_route = |attachment: &&Attachment| attachment.gateway4.is_some() || attachment.gateway6.is_some();
-        let attachment = container.attachments.iter().find(holds_default_route).or(container.attachments.first());
+        let holds_default_route =
+            |attachment: &&Attachment| attachment.gateway4.is_some() || attachment.gateway6.is_some();
+        let attachment =
+            container.attachments.iter().find(holds_default_route).or(container.attachments.first());
         attachment.and_then(|attachment| self.gateways.get(&attachment.network)).cloned().unwrap_or_default()
     }
 }

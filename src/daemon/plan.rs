@@ -35,7 +35,10 @@ pub(super) fn difference(
 }
 
 /// Containers that are up in a namespace that is gone, or replaced by another.
-pub(super) fn lost_namespaces(config: &Config, containers: &BTreeMap<ContainerName, Live>) -> Vec<ContainerName> {
+pub(super) fn lost_namespaces(
+    config: &Config,
+    containers: &BTreeMap<ContainerName, Live>,
+) -> Vec<ContainerName> {
     let lost = |name: &ContainerName, live: &Live| match (foreign_namespace(config, name), &live.namespaces) {
         (Some(reference), Some(namespaces)) => identity_of(reference) != Some(namespaces.net.identity()),
         _ => false,

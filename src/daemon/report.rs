@@ -7,8 +7,8 @@ use vswitch_config::model::{Attachment, Container, Network, NetworkMode};
 use vswitch_config::names::ContainerName;
 use vswitch_switch::counters::PortTotals;
 
-use super::container::{Live, LivePort, State};
 use super::Daemon;
+use super::container::{Live, LivePort, State};
 use crate::api::server::{Answer, Query, Refusal};
 use crate::api::types;
 
@@ -20,12 +20,16 @@ impl Daemon {
             Query::Ports { network } => json(&self.ports(self.known(network)?.as_deref())),
             Query::Fdb { network } => json(&self.fdb(self.known(network)?.as_deref())),
             Query::Counters { network } => json(&self.counters(self.known(network)?.as_deref())),
-            Query::Networks => json(&self.config.networks.values().map(|n| self.network(n)).collect::<Vec<_>>()),
+            Query::Networks => {
+                json(&self.config.networks.values().map(|n| self.network(n)).collect::<Vec<_>>())
+            }
             Query::Network(name) => match self.config.networks.get(name.as_str()) {
                 Some(network) => json(&self.network(network)),
                 None => Err(no_such("network", &name, self.config.networks.keys())),
             },
-            Query::Containers => json(&self.config.containers.values().map(|c| self.container(c)).collect::<Vec<_>>()),
+            Query::Containers => {
+                json(&self.config.containers.values().map(|c| self.container(c)).collect::<Vec<_>>())
+            }
             Query::Container(name) => match self.config.containers.get(name.as_str()) {
                 Some(container) => json(&self.container(container)),
                 None => Err(no_such("container", &name, self.config.containers.keys())),
@@ -41,7 +45,8 @@ impl Daemon {
             tracing::info!("network {}: {}", network.name, subnets.join(", "));
         }
         for port in self.ports(None) {
-            let addresses: Vec<_> = port.ipv4_address.iter().chain(&port.ipv6_address).map(String::as_str).collect();
+            let addresses: Vec<_> =
+                port.ipv4_address.iter().chain(&port.ipv6_address).map(String::as_str).collect();
             tracing::info!(
                 "container {}: {} on {}: {} ({})",
                 port.container,
@@ -93,12 +98,17 @@ impl Daemon {
         &'a self,
         network: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a Container, &'a Attachment, &'a Live, &'a LivePort)> {
-        let on = move |attachment: &Attachment| network.is_none_or(|only| attachment.network.as_str() == only);
-        self.containers.iter().flat_map(move |(name, live)| {
-            let spec = self.config.containers.get(name);
-            let attachments = spec.into_iter().flat_map(|spec| spec.attachments.iter().map(move |at| (spec, at)));
-            attachments.zip(&live.ports).map(move |((spec, at), port)| (spec, at, live, port))
-        }).filter(move |(_, attachment, _, _)| on(attachment))
+        let on =
+            move |attachment: &Attachment| network.is_none_or(|only| attachment.network.as_str() == only);
+        self.containers
+            .iter()
+            .flat_map(move |(name, live)| {
+                let spec = self.config.containers.get(name);
+                let attachments =
+                    spec.into_iter().flat_map(|spec| spec.attachments.iter().map(move |at| (spec, at)));
+                attachments.zip(&live.ports).map(move |((spec, at), port)| (spec, at, live, port))
+            })
+            .filter(move |(_, attachment, _, _)| on(attachment))
     }
 
     fn ports(&self, network: Option<&str>) -> Vec<types::Port> {
@@ -128,7 +138,9 @@ impl Daemon {
 
     fn fdb(&self, network: Option<&str>) -> Vec<types::FdbEntry> {
         let mut entries = Vec::new();
-        for (name, id) in self.networks.iter().filter(|(name, _)| network.is_none_or(|only| name.as_str() == only)) {
+        for (name, id) in
+            self.networks.iter().filter(|(name, _)| network.is_none_or(|only| name.as_str() == only))
+        {
             for (spec, attachment, _, port) in self.attached(Some(name.as_str())) {
                 entries.push(types::FdbEntry {
                     network: name.to_string(),
@@ -141,7 +153,8 @@ impl Daemon {
                 });
             }
             for learned in self.dataplane.learned(*id) {
-                let owner = self.attached(Some(name.as_str())).find(|(_, _, _, port)| port.id == learned.port);
+                let owner =
+                    self.attached(Some(name.as_str())).find(|(_, _, _, port)| port.id == learned.port);
                 let Some((spec, attachment, _, _)) = owner else { continue };
                 entries.push(types::FdbEntry {
                     network: name.to_string(),
@@ -177,7 +190,8 @@ impl Daemon {
                 drops,
             });
         }
-        let wanted = self.networks.iter().filter(|(name, _)| network.is_none_or(|only| name.as_str() == only));
+        let wanted =
+            self.networks.iter().filter(|(name, _)| network.is_none_or(|only| name.as_str() == only));
         let networks = wanted.map(|(name, id)| types::NetworkCounters {
             network: name.to_string(),
             counters: self
@@ -192,14 +206,15 @@ impl Daemon {
     }
 
     fn network(&self, network: &Network) -> types::Network {
-        let members = self.attached(Some(network.name.as_str())).map(|(spec, attachment, live, _)| types::Member {
-            container: spec.name.to_string(),
-            interface: attachment.interface_name.to_string(),
-            mac_address: attachment.mac_address.to_string(),
-            ipv4_address: attachment.ipv4_address.map(|net| net.to_string()),
-            ipv6_address: attachment.ipv6_address.map(|net| net.to_string()),
-            up: live.state == State::Up,
-        });
+        let members =
+            self.attached(Some(network.name.as_str())).map(|(spec, attachment, live, _)| types::Member {
+                container: spec.name.to_string(),
+                interface: attachment.interface_name.to_string(),
+                mac_address: attachment.mac_address.to_string(),
+                ipv4_address: attachment.ipv4_address.map(|net| net.to_string()),
+                ipv6_address: attachment.ipv6_address.map(|net| net.to_string()),
+                up: live.state == State::Up,
+            });
         types::Network {
             name: network.name.to_string(),
             containers: members.collect(),
@@ -262,11 +277,16 @@ fn traffic(totals: &PortTotals) -> types::Traffic {
 }
 
 fn json(value: &impl Serialize) -> Answer {
-    serde_json::to_value(value).map_err(|error| Refusal::Failed(format!("cannot put the answer into JSON: {error}")))
+    serde_json::to_value(value)
+        .map_err(|error| Refusal::Failed(format!("cannot put the answer into JSON: {error}")))
 }
 
 fn no_such(what: &str, name: &str, known: impl Iterator<Item = impl ToString>) -> Refusal {
     let known: Vec<_> = known.map(|name| name.to_string()).collect();
-    let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are: {}", known.join(", ")) };
+    let known = if known.is_empty() {
+        "there is none".to_owned()
+    } else {
+        format!("there are: {}", known.join(", "))
+    };
     Refusal::NotFound(format!("there is no {what} named {name}; {known}"))
 }

@@ -81,17 +81,13 @@ impl Supervisor {
             Some(Namespaces { net, view }) => process::enter_on_exec(&mut command, net.as_fd(), Some(view))?,
             None => process::enter_on_exec(&mut command, NetNs::current()?.as_fd(), None)?,
         }
-        let mut child = tokio::process::Command::from(command).spawn().map_err(|cause| {
-            let command = program.clone();
-            match cause.kind() {
-                std::io::ErrorKind::NotFound => Error::CommandNotFound { command },
-                _ => Error::CommandNotExecutable { command, cause },
-            }
-        })?;
+        let mut command = tokio::process::Command::from(command);
+        let mut child = command.spawn().map_err(|cause| process::start_failure(command.as_std(), cause))?;
         let pid = child.id().unwrap_or_default();
         let prefix = self.prefix(container);
         let lines = &self.lines;
-        let stdout = child.stdout.take().map(|pipe| tokio::spawn(copy_lines(pipe, prefix.clone(), lines.clone())));
+        let stdout =
+            child.stdout.take().map(|pipe| tokio::spawn(copy_lines(pipe, prefix.clone(), lines.clone())));
         let stderr = child.stderr.take().map(|pipe| tokio::spawn(copy_lines(pipe, prefix, lines.clone())));
         let (ended, container) = (self.ended.clone(), container.clone());
         tokio::spawn(async move {

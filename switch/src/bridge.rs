@@ -125,3 +125,87 @@ impl Stages<'_> {
         Ok(Verdict::Flood)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use vswitch_wire::{ArpPacket, EtherType, MacAddr, build, parse};
+
+    use super::*;
+    use crate::fdb::FdbLimits;
+    use crate::hash::Seed;
+    use crate::id::NetworkId;
+    use crate::storm::StormLimits;
+    use crate::tables::BridgeSettings;
+
+    // How ports, cache and ageing play together is proven through a whole shard, in tests/dataplane/bridge.rs.
+
+    const LIMITS: FdbLimits = FdbLimits { entries: 8, per_port: 8, ageing: 80 };
+
+    fn mac(number: u8) -> MacAddr {
+        MacAddr([2, 0, 0, 0, 0, number])
+    }
+
+    fn port(index: usize) -> PortId {
+        PortId::new(index).unwrap()
+    }
+
+    /// Decides frames one after the other, each from its port, on a network of three.
+    fn decide(frames: &[(usize, Vec<u8>)]) -> Vec<Decision> {
+        let settings = BridgeSettings {
+            fdb: LIMITS,
+            storm: StormLimits::default(),
+            unknown_unicast: UnknownUnicast::Flood,
+        };
+        let members = (0..3).map(port).collect();
+        let network =
+            Network { generation: 1, settings, members, static_macs: HashMap::from([(mac(9), port(2))]) };
+        let (mut fdb, mut storm) = (Fdb::new(LIMITS, Seed::new(1)), Storm::default());
+        let mut stages = Stages {
+            port: &Port { network: NetworkId::FIRST, mtu: 1500, guard: None },
+            network: &network,
+            fdb: &mut fdb,
+            storm: &mut storm,
+            counters: &NetworkCounters::default(),
+        };
+        let one = |(from, frame): &(usize, Vec<u8>)| {
+            stages.decide(port(*from), frame, &parse(frame).unwrap(), Time::from_secs(1000))
+        };
+        frames.iter().map(one).collect()
+    }
+
+    fn unicast(from: u8, to: u8) -> Vec<u8> {
+        build::ethernet(mac(to), mac(from), EtherType(0x88b5), b"")
+    }
+
+    #[test]
+    fn only_what_depends_on_headers_alone_is_cached() {
+        let arp = build::arp(ArpPacket::REPLY, mac(2), [10, 0, 0, 2].into(), mac(1), [10, 0, 0, 1].into());
+        let decisions = decide(&[(0, unicast(1, 2)), (1, unicast(2, 1)), (1, arp), (1, unicast(1, 9))]);
+        let verdicts: Vec<_> = decisions.iter().map(|d| (d.verdict, d.cacheable)).collect();
+        assert_eq!(
+            verdicts,
+            [
+                (Verdict::Flood, false),
+                (Verdict::Forward(port(0)), true),
+                (Verdict::Forward(port(0)), false),
+                (Verdict::Forward(port(2)), true),
+            ]
+        );
+    }
+
+    #[test]
+    fn others_are_told_what_is_new_and_nothing_else() {
+        let decisions = decide(&[
+            (0, unicast(1, 2)),
+            (0, unicast(1, 2)),
+            (1, unicast(1, 2)),
+            (2, unicast(9, 2)),
+            (1, unicast(9, 2)),
+        ]);
+        let learned: Vec<_> = decisions.iter().map(|decision| decision.learned).collect();
+        assert_eq!(learned, [true, false, true, false, false], "new, known, moved, static, static elsewhere");
+        assert_eq!(decisions[4].verdict, Verdict::Drop(DropReason::StaticMacElsewhere));
+    }
+}

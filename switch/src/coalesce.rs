@@ -29,7 +29,9 @@ use zerocopy::FromBytes;
 use crate::device::BATCH_FRAMES;
 use crate::frame::Frame;
 use crate::id::PortId;
-use crate::offload::{GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP, OffloadHeader, Offloads};
+use crate::offload::{
+    GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP, NEEDS_CHECKSUM, OffloadHeader, Offloads, SHORTEST_TCP_SEGMENT,
+};
 
 /// Flows that may be open at once.
 pub const GROUPS: usize = 8;
@@ -182,12 +184,12 @@ impl Group {
         let in_sequence = if self.shape.gso_type == GSO_UDP {
             self.count < UDP_SEGMENTS
         } else {
-            next.sequence == self.next_sequence
+            next.sequence == self.next_sequence && self.shape.segment >= SHORTEST_TCP_SEGMENT
         };
         // One segment may be shorter than the rest only if it is the last; several must be cut alike.
         let single = next.payload <= next.shape.segment.into();
-        let cut_alike = next.shape.segment == self.shape.segment
-            || single && next.payload <= self.shape.segment.into();
+        let cut_alike =
+            next.shape.segment == self.shape.segment || single && next.payload <= self.shape.segment.into();
         !self.closed && fits && same_shape && in_sequence && cut_alike
     }
 
@@ -259,7 +261,7 @@ impl Group {
             TcpHeader::CHECKSUM_OFFSET
         };
         head.offload = OffloadHeader {
-            flags: crate::offload::NEEDS_CHECKSUM,
+            flags: NEEDS_CHECKSUM,
             gso_type: shape.gso_type,
             header_length: shape.payload_offset,
             gso_size: shape.segment,
@@ -320,7 +322,8 @@ fn candidate(frame: &Frame, headers: &Headers, offloads: &Offloads) -> Option<Ca
     }
     let segment = bytes.get(layer4.into()..)?;
     let shape = |header_length: u16, size: usize| {
-        let own = if frame.offload.is_super_frame() { frame.offload.gso_size } else { u16::try_from(size).ok()? };
+        let own =
+            if frame.offload.is_super_frame() { frame.offload.gso_size } else { u16::try_from(size).ok()? };
         Some(Shape { gso_type, segment: own, layer3, layer4, payload_offset: layer4 + header_length })
     };
     if gso_type == GSO_UDP {

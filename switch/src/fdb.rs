@@ -336,7 +336,10 @@ mod tests {
 
     #[test]
     fn an_entry_costs_at_most_32_bytes() {
-        assert!(Fdb::new(FdbLimits { entries: 65_536, per_port: 1, ageing: 1 }, Seed::new(1)).bytes_per_entry() <= 32);
+        assert!(
+            Fdb::new(FdbLimits { entries: 65_536, per_port: 1, ageing: 1 }, Seed::new(1)).bytes_per_entry()
+                <= 32
+        );
     }
 
     #[derive(Clone, Debug)]

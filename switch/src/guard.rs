@@ -131,7 +131,13 @@ mod tests {
     }
 
     fn udp6(from: Ipv6Addr) -> Vec<u8> {
-        build::udp6(OTHER, MINE, SocketAddrV6::new(from, 1, 0, 0), SocketAddrV6::new(OTHER_IP6, 2, 0, 0), b"x")
+        build::udp6(
+            OTHER,
+            MINE,
+            SocketAddrV6::new(from, 1, 0, 0),
+            SocketAddrV6::new(OTHER_IP6, 2, 0, 0),
+            b"x",
+        )
     }
 
     #[test]

@@ -97,7 +97,10 @@ impl Device for MemoryDevice {
     fn receive(&mut self, pool: &mut Pool, batch: &mut Vec<Frame>) -> Result<Received, DeviceError> {
         let mut ends = self.ends();
         if ends.gone {
-            return Err(DeviceError::Gone(Error::new(ErrorKind::NotFound, "the in-memory device was removed")));
+            return Err(DeviceError::Gone(Error::new(
+                ErrorKind::NotFound,
+                "the in-memory device was removed",
+            )));
         }
         if ends.down {
             return Ok(Received::Drained);
@@ -225,7 +228,10 @@ mod tests {
         handle.push(b"one".to_vec());
         handle.push(b"two".to_vec());
         handle.push(b"three".to_vec());
-        assert_eq!(received(&mut device, &mut pool), (vec![b"one".to_vec(), b"two".to_vec()], Received::More));
+        assert_eq!(
+            received(&mut device, &mut pool),
+            (vec![b"one".to_vec(), b"two".to_vec()], Received::More)
+        );
         assert_eq!(handle.waiting(), 1, "the pool was empty");
         assert_eq!(received(&mut device, &mut pool), (vec![b"three".to_vec()], Received::Drained));
 

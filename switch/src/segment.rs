@@ -3,7 +3,7 @@
 //! The slow but complete way: every segment of a super-frame is written out with its own headers and a finished
 //! checksum, as RFC 9293 and RFC 768 want them, in a scratch frame that is reused from segment to segment.
 
-use vswitch_wire::checksum::{Sum, complete_partial, pseudo_header_v4, pseudo_header_v6};
+use vswitch_wire::checksum::{Sum, complete_partial};
 use vswitch_wire::{Ipv4Header, Ipv6Header, Parsed, TcpHeader, UdpHeader, protocol};
 use zerocopy::FromBytes;
 
@@ -40,11 +40,22 @@ pub fn complete(
         bytes.split_at_checked(offload.header_length.into()).ok_or(DropReason::BadOffload)?;
     let size = usize::from(offload.gso_size.max(1));
     let count = payload.len().div_ceil(size);
+    let whole =
+        bytes.len().checked_sub(parsed.layer4_offset.into()).and_then(|whole| u16::try_from(whole).ok());
+    let whole = whole.ok_or(DropReason::BadOffload)?;
+    let checksum_offset = usize::from(offload.checksum_offset);
     for (nth, part) in payload.chunks(size).enumerate() {
         scratch.copy_from(headers);
         scratch.append(part);
         scratch.offload = OffloadHeader::NONE;
-        let position = Position { nth, first: nth == 0, last: nth + 1 == count, sent: nth * size };
+        let position = Position {
+            nth,
+            first: nth == 0,
+            last: nth + 1 == count,
+            sent: nth * size,
+            whole,
+            checksum_offset,
+        };
         finish_segment(scratch.bytes_mut(), parsed, position).ok_or(DropReason::BadOffload)?;
         emit(scratch);
     }
@@ -59,6 +70,10 @@ struct Position {
     last: bool,
     /// Payload bytes before it.
     sent: usize,
+    /// Bytes from the transport header to the end of the super-frame.
+    whole: u16,
+    /// Where the checksum is, from the transport header.
+    checksum_offset: usize,
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "identification and sequence numbers wrap by definition")]
@@ -66,20 +81,16 @@ fn finish_segment(segment: &mut [u8], parsed: &Parsed, position: Position) -> Op
     let (layer3, layer4) = (usize::from(parsed.layer3_offset), usize::from(parsed.layer4_offset));
     let packet_length = u16::try_from(segment.len().checked_sub(layer3)?).ok()?;
     let layer4_length = u16::try_from(segment.len().checked_sub(layer4)?).ok()?;
-    let is_tcp = parsed.headers.protocol == protocol::TCP;
-
     let (below, message) = segment.split_at_mut_checked(layer4)?;
-    let pseudo_header = if parsed.headers.is_ipv4() {
+    if parsed.headers.is_ipv4() {
         let (ip, _) = Ipv4Header::mut_from_prefix(below.get_mut(layer3..)?).ok()?;
         ip.set_total_length(packet_length);
         ip.set_identification(ip.identification.get().wrapping_add(position.nth as u16));
-        pseudo_header_v4(ip.source.into(), ip.destination.into(), parsed.headers.protocol, layer4_length.into())
     } else {
         let (ip, _) = Ipv6Header::mut_from_prefix(below.get_mut(layer3..)?).ok()?;
         ip.payload_length.set(packet_length.checked_sub(IPV6_HEADER)?);
-        pseudo_header_v6(ip.source.into(), ip.destination.into(), parsed.headers.protocol, layer4_length.into())
-    };
-    if is_tcp {
+    }
+    if parsed.headers.protocol == protocol::TCP {
         let (tcp, _) = TcpHeader::mut_from_prefix(message).ok()?;
         tcp.sequence.set(tcp.sequence.get().wrapping_add(position.sent as u32));
         if !position.last {
@@ -89,19 +100,17 @@ fn finish_segment(segment: &mut [u8], parsed: &Parsed, position: Position) -> Op
             // RFC 3168 §6.1.2: the window was reduced once.
             tcp.flags &= !TcpHeader::CWR;
         }
-        tcp.checksum.set(0);
     } else {
         let (udp, _) = UdpHeader::mut_from_prefix(message).ok()?;
         udp.length.set(layer4_length);
-        udp.checksum.set(0);
     }
+    // The field holds the pseudo-header's sum for the whole super-frame, of which only the length changes. With a
+    // routing header it is not the sum of the addresses at hand (RFC 8200 §8.1), so it is not made anew.
+    let change = Sum::from_partial(!position.whole) + Sum::from_partial(layer4_length);
     // RFC 768: zero means "no checksum", so a sum of zero is sent as all ones, which TCP takes for zero as well.
-    let checksum = (pseudo_header + Sum::of(message)).nonzero_checksum();
-    if is_tcp {
-        TcpHeader::mut_from_prefix(message).ok()?.0.checksum.set(checksum);
-    } else {
-        UdpHeader::mut_from_prefix(message).ok()?.0.checksum.set(checksum);
-    }
+    let checksum = (Sum::of(message) + change).nonzero_checksum();
+    let field = message.get_mut(position.checksum_offset..)?.first_chunk_mut()?;
+    *field = checksum.to_be_bytes();
     Some(())
 }
 

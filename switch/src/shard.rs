@@ -234,7 +234,9 @@ impl<D: Device> Shard<D> {
                 }
             };
             self.parsed.push(parsed);
-            match self.decide(tables, port, ingress, &mut batch[index], &parsed, now).unwrap_or_else(Verdict::Drop)
+            match self
+                .decide(tables, port, ingress, &mut batch[index], &parsed, now)
+                .unwrap_or_else(Verdict::Drop)
             {
                 Verdict::Forward(egress) if self.reaches(tables, egress, port.network) => {
                     self.forward(tables, egress, batch, index);
@@ -372,8 +374,7 @@ impl<D: Device> Ports<D> {
     #[inline]
     fn send(&mut self, egress: PortId, frame: &mut Frame, parsed: &Parsed, tables: &Tables) {
         let Some(Some(slot)) = self.slots.get_mut(egress.index()) else { return };
-        let mtu = tables.port(egress).map_or(0, |port| usize::from(port.mtu));
-        if frame.offload.longest_packet(parsed, frame.len()) > mtu {
+        if frame.offload.longest_packet(parsed, frame.len()) > mtu(tables, egress) {
             slot.counters.dropped(DropReason::ExceedsMtu, 1);
             return;
         }
@@ -393,8 +394,12 @@ impl<D: Device> Ports<D> {
 
     fn send_group(&mut self, group: &Group, batch: &mut [Frame], parsed: &[Parsed], tables: &Tables) {
         let head = group.head();
-        if group.count() == 1 {
-            self.send(group.egress, &mut batch[head], &parsed[head], tables);
+        // The head is as long as any packet of the group. Where it does not fit, a shorter one behind it may.
+        let longest = batch[head].offload.longest_packet(&parsed[head], batch[head].len());
+        if group.count() == 1 || longest > mtu(tables, group.egress) {
+            for member in std::iter::once(head).chain(group.tails()) {
+                self.send(group.egress, &mut batch[member], &parsed[member], tables);
+            }
             return;
         }
         let Some(Some(slot)) = self.slots.get_mut(group.egress.index()) else { return };
@@ -404,15 +409,16 @@ impl<D: Device> Ports<D> {
             slot.counters.dropped(DropReason::BadOffload, frames);
             return;
         };
-        let mtu = tables.port(group.egress).map_or(0, |port| usize::from(port.mtu));
         let length = head_frame.len() + tails.iter().map(|tail| tail.len()).sum::<usize>();
-        if head_frame.offload.longest_packet(&parsed[head], length) > mtu {
-            slot.counters.dropped(DropReason::ExceedsMtu, frames);
-            return;
-        }
         let sent = slot.device.transmit(head_frame, tails);
         count_sent(&slot.counters, frames, length, sent);
     }
+}
+
+/// The longest packet a port carries, in bytes.
+#[inline]
+fn mtu(tables: &Tables, port: PortId) -> usize {
+    tables.port(port).map_or(0, |port| port.mtu.into())
 }
 
 #[inline]

@@ -93,3 +93,23 @@ fn place<T>(table: &mut Vec<Option<T>>, index: usize, value: Option<T>) {
     }
     table[index] = value;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_found_until_it_is_cleared() {
+        let id = |index| PortId::new(index).unwrap();
+        let mut tables = Tables::default();
+        assert!(tables.port(id(7)).is_none());
+        tables.set_port(id(7), Some(Port { network: NetworkId::FIRST, mtu: 1500, guard: None }));
+        assert_eq!(tables.port(id(7)).map(|port| port.mtu), Some(1500));
+        assert!(tables.port(id(6)).is_none() && tables.port(id(8)).is_none());
+
+        let before = tables.clone();
+        tables.set_port(id(7), None);
+        assert!(tables.port(id(7)).is_none());
+        assert!(before.port(id(7)).is_some(), "a snapshot does not change");
+    }
+}

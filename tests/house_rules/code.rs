@@ -186,7 +186,12 @@ fn test_modules_are_cut_out_and_what_follows_stays() {
 fn use_trees_are_written_out() {
     let code = "use std::{fmt, net::{IpAddr, TcpStream as S}, thread::{self, spawn}}; let x = std::env::var(); println!(x)";
     let found = paths(code);
-    for path in ["std::fmt", "std::net::IpAddr", "std::net::TcpStream", "std::thread", "std::env::var", "println!"] {
-        assert!(found.iter().any(|p| p == path || p.starts_with(&format!("{path}::"))), "{path} in {found:?}");
+    for path in
+        ["std::fmt", "std::net::IpAddr", "std::net::TcpStream", "std::thread", "std::env::var", "println!"]
+    {
+        assert!(
+            found.iter().any(|p| p == path || p.starts_with(&format!("{path}::"))),
+            "{path} in {found:?}"
+        );
     }
 }

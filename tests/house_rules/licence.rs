@@ -61,14 +61,28 @@ impl Reader<'_> {
 #[test]
 fn expressions_mean_what_spdx_says() {
     let allowed = ["MIT".to_owned(), "Zlib".to_owned(), "Apache-2.0 WITH LLVM-exception".to_owned()];
-    for yes in ["MIT", "GPL-3.0 OR MIT", "GPL-3.0/MIT", "MIT AND Zlib", "(GPL-3.0 OR MIT) AND Zlib",
-        "Apache-2.0 WITH LLVM-exception OR GPL-3.0", "GPL-3.0 AND X OR MIT"]
-    {
+    for yes in [
+        "MIT",
+        "GPL-3.0 OR MIT",
+        "GPL-3.0/MIT",
+        "MIT AND Zlib",
+        "(GPL-3.0 OR MIT) AND Zlib",
+        "Apache-2.0 WITH LLVM-exception OR GPL-3.0",
+        "GPL-3.0 AND X OR MIT",
+    ] {
         assert!(satisfied(yes, &allowed), "{yes}");
     }
-    for no in ["GPL-3.0", "MIT AND GPL-3.0", "(MIT OR Zlib) AND GPL-3.0", "Apache-2.0", "", "MIT MIT", "(MIT",
-        "Apache-2.0 WITH Other-exception", "MIT AND (GPL-3.0 OR X)"]
-    {
+    for no in [
+        "GPL-3.0",
+        "MIT AND GPL-3.0",
+        "(MIT OR Zlib) AND GPL-3.0",
+        "Apache-2.0",
+        "",
+        "MIT MIT",
+        "(MIT",
+        "Apache-2.0 WITH Other-exception",
+        "MIT AND (GPL-3.0 OR X)",
+    ] {
         assert!(!satisfied(no, &allowed), "{no}");
     }
 }

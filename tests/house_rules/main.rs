@@ -8,6 +8,7 @@ mod licence;
 mod rooms;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
@@ -148,11 +149,14 @@ fn names_say_what_is_inside() {
 
 fn empty_names(file: &File) -> Vec<String> {
     let parts = file.path.split('/').map(|part| part.split_once('.').map_or(part, |(stem, _)| stem));
-    let mut wrong: Vec<_> =
-        parts.filter(|part| EMPTY_NAMES.contains(part)).map(|part| format!("{}: `{part}`", file.path)).collect();
+    let mut wrong: Vec<_> = parts
+        .filter(|part| EMPTY_NAMES.contains(part))
+        .map(|part| format!("{}: `{part}`", file.path))
+        .collect();
     if file.is_rust() {
         let code = code::blanked(&file.text);
-        let words: Vec<_> = code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+        let words: Vec<_> =
+            code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
         let modules = words.windows(2).filter(|pair| pair[0] == "mod" && EMPTY_NAMES.contains(&pair[1]));
         wrong.extend(modules.map(|pair| format!("{}: mod {}", file.path, pair[1])));
     }
@@ -185,7 +189,8 @@ fn machine_paths(source: &str, path: &str) -> Vec<String> {
     for (number, line) in source.lines().enumerate() {
         for folder in &folders {
             // Within a longer path or an address, such as https://example.org/home/, it is no path of a machine.
-            let begins_a_path = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-~}".contains(c));
+            let begins_a_path =
+                |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-~}".contains(c));
             if line.match_indices(folder.as_str()).any(|(at, _)| begins_a_path(at)) {
                 wrong.push(format!("{path}:{}: {}", number + 1, line.trim()));
             }
@@ -207,8 +212,10 @@ fn licences_of_dependencies_are_allowed() {
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Json = serde_json::from_slice(&output.stdout).expect("cargo answers JSON");
     // `packages` lists the whole lock file; the resolve graph only what this platform uses.
-    let used: Vec<&Json> = metadata["resolve"]["nodes"].as_array().expect("a graph").iter().map(|n| &n["id"]).collect();
-    let packages = metadata["packages"].as_array().expect("a list").iter().filter(|p| used.contains(&&p["id"]));
+    let used: Vec<&Json> =
+        metadata["resolve"]["nodes"].as_array().expect("a graph").iter().map(|n| &n["id"]).collect();
+    let packages =
+        metadata["packages"].as_array().expect("a list").iter().filter(|p| used.contains(&&p["id"]));
     let packages: Vec<&Json> = packages.collect();
     assert!(packages.len() > 20, "cargo metadata lists only {} packages", packages.len());
     let wrong = packages.iter().filter_map(|package| refused_licence(package, &allowed)).collect();
@@ -219,6 +226,28 @@ fn refused_licence(package: &Json, allowed: &[String]) -> Option<String> {
     let licence = package["license"].as_str().unwrap_or("");
     let name = package["name"].as_str().unwrap_or("?");
     (!licence::satisfied(licence, allowed)).then(|| format!("{name} is under `{licence}`"))
+}
+
+#[test]
+fn dependencies_are_explained() {
+    let explained = explained(&read("docs/dependencies.md"));
+    let named: BTreeSet<String> = existing_rooms()
+        .flat_map(|room| rooms::dependencies(&manifest(room.folder)))
+        .map(|(_, name)| name)
+        .filter(|name| !name.starts_with("vswitch"))
+        .collect();
+    let missing = named.difference(&explained).map(|name| format!("`{name}` is used and not explained"));
+    let gone = explained.difference(&named).map(|name| format!("`{name}` is explained and not used"));
+    report(
+        missing.chain(gone).collect(),
+        "say in docs/dependencies.md why this crate, and what was passed over",
+    );
+}
+
+/// The crates with a line of their own in a table.
+fn explained(document: &str) -> BTreeSet<String> {
+    let first_cell = |line: &str| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name.to_owned());
+    document.lines().filter_map(first_cell).collect()
 }
 
 fn existing_rooms() -> impl Iterator<Item = &'static Room> {
@@ -234,6 +263,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(tree::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so that a rule ends in `collect()`")]
 fn report(wrong: Vec<String>, what_to_do: &str) {
     assert!(wrong.is_empty(), "\n  {}\nWhat to do: {what_to_do}.\n", wrong.join("\n  "));
 }
@@ -291,7 +321,10 @@ mod the_rules_can_fail {
         assert_eq!(empty_names(&file("switch/src/util.rs", "")).len(), 1);
         assert_eq!(empty_names(&file("tests/common/mod.rs", "")).len(), 1);
         assert_eq!(empty_names(&file("src/main.rs", "mod helpers;")).len(), 1);
-        assert!(empty_names(&file("switch/src/fdb.rs", "// mod util\nmod utility; let mod_common = 1;")).is_empty());
+        assert!(
+            empty_names(&file("switch/src/fdb.rs", "// mod util\nmod utility; let mod_common = 1;"))
+                .is_empty()
+        );
         assert!(too_long(&"\n".repeat(LONGEST_FILE + 1), "x.rs").is_some());
         assert!(too_long(&"\n".repeat(LONGEST_FILE), "x.rs").is_none());
     }
@@ -301,6 +334,13 @@ mod the_rules_can_fail {
         let path = format!("/{}/somebody/x", "home");
         assert_eq!(machine_paths(&format!("a\nlet p = \"{path}\";"), "x.rs").len(), 1);
         assert!(machine_paths(&format!("see https://example.org{path}"), "x.md").is_empty());
+    }
+
+    #[test]
+    fn explanations() {
+        let names: Vec<_> =
+            explained("Text `a`.\n| crate | why |\n|---|---|\n| `b` | not `c` |\n").into_iter().collect();
+        assert_eq!(names, ["b"]);
     }
 
     #[test]

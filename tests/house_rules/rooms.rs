@@ -68,11 +68,12 @@ pub(crate) fn forbidden_dependencies(room: &Room, manifest: &Table) -> Vec<Strin
 }
 
 /// Every dependency with the table it stands in, those for one platform included.
-fn dependencies(manifest: &Table) -> Vec<(String, String)> {
+pub(crate) fn dependencies(manifest: &Table) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
         let platforms = manifest.get("target").and_then(Value::as_table);
-        let platforms = platforms.into_iter().flat_map(|targets| targets.values().filter_map(Value::as_table));
+        let platforms =
+            platforms.into_iter().flat_map(|targets| targets.values().filter_map(Value::as_table));
         for table in platforms.chain([manifest]) {
             for (key, value) in table.get(kind).and_then(Value::as_table).into_iter().flatten() {
                 // A dependency may be renamed; what counts is what it is.
@@ -146,10 +147,12 @@ mod tests {
     #[test]
     fn lints_are_inherited_or_as_strict() {
         let table = |text: &str| -> Table { text.parse().expect("TOML") };
-        let workspace = table("[rust]\nunsafe_code = 'forbid'\nmissing_docs = 'warn'\n[clippy]\npanic = 'deny'");
+        let workspace =
+            table("[rust]\nunsafe_code = 'forbid'\nmissing_docs = 'warn'\n[clippy]\npanic = 'deny'");
         assert!(missing_lints("wire", &table("[lints]\nworkspace = true"), &workspace).is_empty());
         assert_eq!(missing_lints("wire", &table("[lints]\nrust.missing_docs = 'warn'"), &workspace).len(), 1);
-        let ports = "[lints.rust]\nmissing_docs = { level = 'deny', priority = 1 }\n[lints.clippy]\npanic = 'deny'";
+        let ports =
+            "[lints.rust]\nmissing_docs = { level = 'deny', priority = 1 }\n[lints.clippy]\npanic = 'deny'";
         assert!(missing_lints("ports", &table(ports), &workspace).is_empty());
         assert_eq!(missing_lints("ports", &table("[lints.clippy]\npanic = 'warn'"), &workspace).len(), 2);
     }

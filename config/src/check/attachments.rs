@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
-    model::Subnet,
+    model::{PortDriver, Subnet},
     names::{ContainerName, InterfaceName},
     parse::RawAttachment,
     reader::At,
@@ -28,6 +28,7 @@ struct Taken<'a> {
 pub(crate) fn attachments(
     containers: &[PlannedContainer],
     networks: &PlannedNetworks,
+    workers: usize,
     report: &mut Diagnostics,
 ) {
     let mut taken = Taken::default();
@@ -50,8 +51,19 @@ pub(crate) fn attachments(
             if let Some(diagnostic) = taken.mac(name, attachment) {
                 report.push(diagnostic);
             }
+            if let Some(diagnostic) = too_few_queues(attachment, workers) {
+                report.push(diagnostic);
+            }
         }
     }
+}
+
+/// Every worker needs a queue of every port, and a plain tap has one.
+fn too_few_queues(attachment: &RawAttachment, workers: usize) -> Option<Diagnostic> {
+    let port = attachment.port.as_ref().filter(|port| port.value == PortDriver::TapPlain && workers > 1)?;
+    let message = format!("a plain tap has one queue, and {workers} workers need one each");
+    let help = "use `port = \"tap\"`, or `workers = 1` under `[switch]`";
+    Some(Diagnostic::new(message, port.span.clone(), "has one queue").help(help))
 }
 
 fn interface_names(container: &PlannedContainer, report: &mut Diagnostics) {

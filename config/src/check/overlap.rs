@@ -1,8 +1,11 @@
 //! No address may belong to two subnets, of one network or of two.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
@@ -42,7 +45,7 @@ fn overlap(first: &Declared<'_>, second: &Declared<'_>, free: &FreeNets) -> Diag
     let label = format!("overlaps {} of network `{}`", first.net, first.network);
     let diagnostic = Diagnostic::new(message, second.span.clone(), label)
         .also(first.span.clone(), format!("{} is declared here", first.net));
-    match free.after(&second.net) {
+    match free.near(&second.net) {
         Some(net) => diagnostic.help(format!("a free one of that size is \"{net}\"")),
         None => diagnostic.help("choose a subnet whose addresses no other one has"),
     }
@@ -59,12 +62,24 @@ impl FreeNets {
         Self { outermost: IpNet::aggregate(&nets).into_iter().collect() }
     }
 
-    /// The next subnet of the size of `net` above it that is free.
-    fn after(&self, net: &IpNet) -> Option<IpNet> {
+    /// A free private subnet of the size of `net`: the next one above it in its own block, or the first of another.
+    fn near(&self, net: &IpNet) -> Option<IpNet> {
+        let blocks = || private_blocks().into_iter().filter(|block| block.prefix_len() <= net.prefix_len());
+        let own = blocks().find(|block| block.contains(net));
+        let first_of = |block: IpNet| Some((IpNet::new(block.network(), net.prefix_len()).ok()?, block));
+        let others = blocks().filter(|block| block.network().is_ipv4() == net.network().is_ipv4());
+        let mut starts = own.map(|block| (*net, block)).into_iter().chain(others.filter_map(first_of));
+        starts.find_map(|(start, block)| self.within(start, &block))
+    }
+
+    /// The first free subnet of the size of `start` from there to the end of `block`.
+    fn within(&self, start: IpNet, block: &IpNet) -> Option<IpNet> {
         const TRIES: usize = 1024;
-        let len = net.prefix_len();
-        let mut candidate = *net;
+        let mut candidate = start;
         for _ in 0..TRIES {
+            if !block.contains(&candidate) {
+                return None;
+            }
             // A candidate is taken if a range starts inside it or the last range that starts before reaches into it.
             let last = candidate.broadcast();
             let top = IpNet::new(last, candidate.max_prefix_len()).ok()?;
@@ -77,10 +92,17 @@ impl FreeNets {
                 return Some(candidate);
             };
             let next = after(taken.broadcast().max(last))?;
-            candidate = IpNet::new(next, len).ok()?.trunc();
+            candidate = IpNet::new(next, start.prefix_len()).ok()?.trunc();
         }
         None
     }
+}
+
+/// Where private networks live: RFC 1918 and RFC 4193.
+fn private_blocks() -> [IpNet; 4] {
+    let v4 = |a, b, len| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), len));
+    let ula = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0), 8);
+    [v4(10, 0, 8), v4(172, 16, 12), v4(192, 168, 16), IpNet::V6(ula)]
 }
 
 fn after(address: IpAddr) -> Option<IpAddr> {
@@ -132,13 +154,23 @@ mod tests {
         }
 
         #[test]
+        fn a_proposed_subnet_is_private(start: u32, len in 9u8..=32) {
+            let net = IpNet::new(IpAddr::V4(start.into()), len).expect("valid").trunc();
+            let (declared, _) = spans(&[net]);
+            if let Some(proposed) = FreeNets::new(&declared).near(&net) {
+                prop_assert!(private_blocks().iter().any(|block| block.contains(&proposed)), "{}", proposed);
+                prop_assert!(!naive_overlap(&net, &proposed));
+            }
+        }
+
+        #[test]
         fn a_proposed_subnet_is_free(nets in proptest::collection::vec((0u32..256, 24u8..=32), 1..12)) {
             let nets: Vec<_> = nets
                 .into_iter()
                 .map(|(low, len)| IpNet::new(IpAddr::V4((0x0a00_0000 | low).into()), len).expect("valid").trunc())
                 .collect();
             let (declared, _) = spans(&nets);
-            let proposed = FreeNets::new(&declared).after(&nets[0]).expect("all above 10.0.1.0 is free");
+            let proposed = FreeNets::new(&declared).near(&nets[0]).expect("all above 10.0.1.0 is free");
             prop_assert_eq!(proposed.prefix_len(), nets[0].prefix_len());
             prop_assert!(!nets.iter().any(|net| naive_overlap(net, &proposed)), "{} in {:?}", proposed, nets);
         }

@@ -50,7 +50,7 @@ pub(crate) struct RawAttachment {
     pub(crate) gw_priority: i32,
     pub(crate) aliases: Vec<String>,
     pub(crate) source_guard: bool,
-    pub(crate) port_driver: PortDriver,
+    pub(crate) port: Option<At<PortDriver>>,
 }
 
 impl RawAttachment {
@@ -65,7 +65,7 @@ impl RawAttachment {
             gw_priority: 0,
             aliases: Vec::new(),
             source_guard: true,
-            port_driver: PortDriver::default(),
+            port: None,
         }
     }
 }
@@ -118,7 +118,7 @@ fn attachment(field: &Field<'_>, report: &mut Diagnostics) -> Option<RawAttachme
         gw_priority: gw_priority.map_or(0, |priority| priority.value),
         aliases: section.read("aliases", report, aliases).unwrap_or_default(),
         source_guard: section.read("source_guard", report, Field::boolean).is_none_or(|guard| guard.value),
-        port_driver: port.map_or(PortDriver::default(), |port| port.value),
+        port,
         ..RawAttachment::to(field.key, field.key_span.clone())
     })
 }

@@ -124,7 +124,8 @@ impl Daemons {
 
     fn spawn(&mut self, program: &str, arguments: &[&str]) -> Result<(), Unavailable> {
         let process = self.command(program, arguments)?.spawn();
-        self.processes.push(process.map_err(|error| Unavailable::Failed(format!("cannot run {program}: {error}")))?);
+        self.processes
+            .push(process.map_err(|error| Unavailable::Failed(format!("cannot run {program}: {error}")))?);
         Ok(())
     }
 }

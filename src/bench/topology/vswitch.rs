@@ -57,7 +57,8 @@ impl Vswitch {
              [containers.left.networks.bench]\nipv4_address = \"198.18.0.1\"\nport = \"{driver}\"\n\
              [containers.right.networks.bench]\nipv4_address = \"198.18.0.2\"\nport = \"{driver}\"\n"
         );
-        let failed = |error: &dyn std::fmt::Display| Unavailable::Failed(format!("cannot run this switch: {error}"));
+        let failed =
+            |error: &dyn std::fmt::Display| Unavailable::Failed(format!("cannot run this switch: {error}"));
         let directory = std::env::temp_dir().join(format!("vswitch-bench-{}-{driver}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&directory).map_err(|error| failed(&error))?;
         let socket = directory.join("control.sock");

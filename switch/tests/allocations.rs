@@ -1,0 +1,136 @@
+//! Nothing is allocated per frame: of every kind of end a frame can have, many batches, counted by the allocator.
+//! `benches/allocations.rs` does the same for a million frames each.
+
+#![allow(clippy::unwrap_used, reason = "everything here is a test or serves one")]
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use vswitch_switch::fdb::FdbLimits;
+use vswitch_switch::hash::Seed;
+use vswitch_switch::memory::{MemoryFrame, Replay};
+use vswitch_switch::offload::NEEDS_CHECKSUM;
+use vswitch_switch::shard::Heard;
+use vswitch_switch::storm::StormLimits;
+use vswitch_switch::tables::{BridgeSettings, Network, Port, Tables, UnknownUnicast};
+use vswitch_switch::{NetworkCounters, NetworkId, OffloadHeader, Offloads, PortId, Shard, Time};
+use vswitch_wire::{MacAddr, build};
+
+const BATCHES: usize = 500;
+const NOW: Time = Time::from_secs(1);
+const CHECKSUM: Offloads = Offloads { checksum: true, ..Offloads::NONE };
+const SENDER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+fn station(nth: u16) -> MacAddr {
+    let [high, low] = nth.to_be_bytes();
+    MacAddr([2, 0, 0, 1, high, low])
+}
+
+/// A datagram whose checksum is to be finished.
+fn datagram(to: MacAddr) -> MemoryFrame {
+    let source = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 5000);
+    let destination = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 53);
+    let mut bytes = build::udp4(to, SENDER, source, destination, &[7; 16]);
+    // As Linux sends, forbidding fragments, so that it may be joined with others.
+    bytes[20] = 0x40;
+    let offload = OffloadHeader {
+        flags: NEEDS_CHECKSUM,
+        checksum_start: 34,
+        checksum_offset: 6,
+        ..OffloadHeader::NONE
+    };
+    MemoryFrame { bytes, offload }
+}
+
+/// Carries batches of `frames` from port 0 of a network of four and answers how often something was allocated,
+/// the counters of the network, and the device writes of port 1, which has `offloads` and every station.
+fn carry(frames: Vec<MemoryFrame>, stations: u16, offloads: Offloads) -> (u64, Arc<NetworkCounters>, u64) {
+    let (network, ports) = (NetworkId::default(), [0, 1, 2, 3].map(|port| PortId::new(port).unwrap()));
+    let settings = BridgeSettings {
+        fdb: FdbLimits { entries: 65_536, per_port: 65_536, ageing: 300 },
+        storm: StormLimits::default(),
+        unknown_unicast: UnknownUnicast::Flood,
+    };
+    let counters = Arc::new(NetworkCounters::default());
+    let mut shard = Shard::new(Seed::new(7));
+    shard.open_network(network, &settings, Arc::clone(&counters));
+    let mut tables = Tables::default();
+    let members = ports.to_vec();
+    tables.set_network(network, Some(Network { generation: 1, settings, members, static_macs: [].into() }));
+    let mut devices = vec![Replay::new(frames, 64, Offloads::ALL)];
+    devices.extend((1..ports.len()).map(|_| Replay::sink(offloads)));
+    for (port, device) in ports.into_iter().zip(devices) {
+        tables.set_port(port, Some(Port { network, mtu: 1500, guard: None }));
+        shard.attach(port, device, Arc::default());
+    }
+    for nth in 0..stations {
+        shard.hear(Heard { network, mac: station(nth), port: ports[1] }, NOW);
+    }
+
+    // The sender is learned from its first frame, which may grow a table by its port.
+    shard.service(&tables, ports[0], NOW);
+    let sent_before = shard.device(ports[1]).unwrap().sent_frames();
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..BATCHES {
+            shard.service(&tables, ports[0], NOW);
+            shard.take_heard(|_| ());
+        }
+    });
+    (counted.count_total, counters, shard.device(ports[1]).unwrap().sent_frames() - sent_before)
+}
+
+const FRAMES: u64 = BATCHES as u64 * 64;
+
+#[test]
+fn the_allocator_counts() {
+    assert!(allocation_counter::measure(|| drop(vec![1])).count_total > 0);
+}
+
+#[test]
+fn a_cached_flow() {
+    let (allocated, counters, sent) = carry(vec![datagram(station(0))], 1, CHECKSUM);
+    assert_eq!((allocated, sent), (0, FRAMES));
+    assert!(counters.flow_hits.read() >= FRAMES);
+}
+
+#[test]
+fn a_miss() {
+    // More destinations in turn than the flow cache holds flows.
+    let frames = (0..u16::MAX).map(|nth| datagram(station(nth))).collect();
+    let (allocated, counters, sent) = carry(frames, u16::MAX, CHECKSUM);
+    assert_eq!((allocated, sent), (0, FRAMES));
+    assert!(counters.flow_misses.read() >= FRAMES);
+}
+
+#[test]
+fn a_flood() {
+    for destination in [MacAddr::BROADCAST, station(9)] {
+        let (allocated, counters, sent) = carry(vec![datagram(destination)], 0, CHECKSUM);
+        assert_eq!((allocated, sent), (0, FRAMES));
+        assert!(counters.broadcast.read() + counters.unknown_unicast.read() >= FRAMES);
+    }
+}
+
+#[test]
+fn a_coalesced_batch() {
+    let (allocated, _, sent) = carry(vec![datagram(station(0))], 1, Offloads::ALL);
+    assert_eq!((allocated, sent), (0, BATCHES as u64));
+}
+
+#[test]
+fn a_checksum_in_software() {
+    let (allocated, _, sent) = carry(vec![datagram(station(0))], 1, Offloads::NONE);
+    assert_eq!((allocated, sent), (0, FRAMES));
+}
+
+#[test]
+fn a_drop() {
+    let mut false_header = datagram(station(0));
+    false_header.offload.checksum_start = u16::MAX;
+    let malformed = MemoryFrame::from(vec![0; 13]);
+    let to_itself =
+        MemoryFrame::from(build::ethernet(SENDER, SENDER, vswitch_wire::EtherType(0x1234), &[0; 46]));
+    let (allocated, counters, sent) = carry(vec![false_header, malformed, to_itself], 1, CHECKSUM);
+    assert_eq!((allocated, sent), (0, 0));
+    assert_eq!(counters.flow_hits.read(), 0);
+}
