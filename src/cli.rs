@@ -36,6 +36,17 @@ pub(crate) enum Command {
     Show(ShowCommand),
     /// Measure this machine: the switch beside the kernel's bridge and whatever peers are installed
     Bench(BenchArgs),
+    /// Join two namespaces by two taps and a loop: what `bench` measures as the two-tap loop
+    #[command(hide = true)]
+    BenchRelay(RelayArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
+    /// One network namespace
+    pub(crate) left: PathBuf,
+    /// The other
+    pub(crate) right: PathBuf,
 }
 
 #[derive(Debug, Args)]

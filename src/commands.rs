@@ -68,6 +68,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
             show::counters(&args, &Socket::of(socket, &args.listing.name))
         }
         Command::Bench(args) => bench::bench(&args),
+        Command::BenchRelay(args) => bench::relay(&args),
     };
     outcome.unwrap_or_else(|error| fail(&error))
 }

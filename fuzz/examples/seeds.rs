@@ -161,6 +161,24 @@ fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
         [frame(0, udp4(0, 1, b"a")), frame(0, udp4(0, 1, b"b")), wait.clone(), frame(1, tcp6(1, 2, b""))];
     let forged =
         [frame(0, udp4(1, 2, b"a")), frame(0, arp(1, 2)), frame(1, arp(0, 2)), frame(2, udp6(1, 0, b"a"))];
+    let tag = |frame: &[u8]| build::tagged(frame, EtherType::VLAN, Tci(5));
+    let forged_tagged = [
+        frame(0, tag(&udp4(1, 2, b"a"))),
+        frame(0, tag(&build::ethernet(mac(1), mac(0), EtherType::IPV4, &udp4(1, 2, b"a")[14..]))),
+        frame(2, tag(&build::ethernet(mac(0), mac(2), EtherType::IPV6, &udp6(1, 0, b"a")[14..]))),
+    ];
+    // Packets of 576 bytes fit, of 577 do not; the same for 1500.
+    let edge: Vec<_> = [548, 549, 1472, 1473].map(|length| frame(0, udp4(0, 1, &vec![7; length]))).to_vec();
+    // Differing in type of service, hops, and window: none may be joined with its neighbour.
+    let unlike: Vec<_> = [(1, 15, 8), (1, 22, 9), (0, 15, 1), (1, 48, 16)]
+        .into_iter()
+        .flat_map(|(port, at, change)| {
+            let mut first = unfinished(tcp4(port, 1 - port, 0, b"segments"), 16);
+            let second = unfinished(tcp4(port, 1 - port, 8, b"segments"), 16);
+            first[at] ^= change;
+            [partial(port, first, 16), partial(port, second, 16)]
+        })
+        .collect();
     let joined: Vec<_> = (0..4)
         .map(|_| partial(0, udp4(0, 1, b"sixteen bytes ok"), 6))
         .chain((0..4).map(|nth| partial(1, tcp4(1, 0, nth * 8, b"segments"), 16)))
@@ -197,6 +215,10 @@ fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("switched", scenario(0, &switched)),
         ("forged", scenario(0, &forged)),
+        ("forged-tagged", scenario(0, &forged_tagged)),
+        ("mtu-edge", scenario(0, &edge)),
+        ("mtu-edge-small", scenario(8, &edge)),
+        ("unlike", scenario(0, &unlike)),
         ("joined", scenario(0, &joined)),
         ("cut", scenario(0, &cut)),
         ("cut-small-mtu", scenario(8, &cut)),

@@ -8,6 +8,7 @@
 
 pub mod configuration;
 pub mod device;
+pub mod joined;
 pub mod parsing;
 pub mod pipeline;
 pub mod scenario;

@@ -30,6 +30,7 @@ use vswitch_wire::checksum::{Sum, pseudo_header_v4, pseudo_header_v6};
 use vswitch_wire::{Layer3, MacAddr, Parsed, TcpHeader, UdpHeader, parse, protocol};
 
 use crate::device::{Crossing, FuzzDevice, Outside};
+use crate::joined::is_made_of;
 use crate::scenario::{self, PORTS, Settings, Step};
 
 const NETWORKS: usize = 2;
@@ -376,8 +377,9 @@ impl Batch {
         if self.received.iter().any(|received| received.bytes == frame.bytes) {
             return;
         }
-        if offloads(egress) == Offloads::ALL {
+        if frame.offload.is_super_frame() || offloads(egress) == Offloads::ALL {
             assert!(frame.offload.is_super_frame(), "neither received nor joined from what was");
+            assert!(is_made_of(frame, parsed, &self.received), "joined from what was not received");
         }
         if !frame.offload.needs_checksum() {
             assert!(

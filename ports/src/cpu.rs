@@ -33,14 +33,6 @@ pub fn cpu_time_of(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks.saturating_mul(1000) / per_second))
 }
 
-/// The CPU time that one thread of this process has used, in the kernel's units of 10 ms.
-pub(crate) fn cpu_time_of_thread(tid: u32) -> Result<Duration> {
-    let failed = |cause| Error::Process { operation: "read the CPU time of thread", pid: tid, cause };
-    let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).map_err(failed)?;
-    let ticks = parse_cpu_ticks(&stat).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
-    Ok(Duration::from_millis(ticks.saturating_mul(1000) / clock_ticks_per_second().max(1)))
-}
-
 /// proc(5): fields 14 and 15, `utime` and `stime`; counted from behind the command, which may contain spaces.
 fn parse_cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after_command) = stat.rsplit_once(')')?;

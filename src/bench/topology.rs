@@ -1,7 +1,7 @@
 //! The backends that are measured, each joining two namespaces of the benchmark's own.
 
 mod linux_bridge;
-mod namespaces;
+pub(crate) mod namespaces;
 mod open_vswitch;
 mod two_tap_loop;
 mod veth;

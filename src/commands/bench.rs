@@ -5,15 +5,17 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use vswitch_ports::{cpu, socket, userns};
+use vswitch_ports::netns::NetNs;
+use vswitch_ports::{cpu, socket, tap, userns};
+use vswitch_switch::Device;
 
 use super::CommandError;
 use crate::bench::chart;
 use crate::bench::measure::{self, Measurement, Plan, Topology};
 use crate::bench::progress::Progress;
 use crate::bench::report::{Machine, Report};
-use crate::bench::topology::{self, Unavailable};
-use crate::cli::{BackendName, BenchArgs};
+use crate::bench::topology::{self, Unavailable, namespaces};
+use crate::cli::{BackendName, BenchArgs, RelayArgs};
 
 pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode, CommandError> {
     let usage = |error: &dyn std::fmt::Display| CommandError::Usage { message: error.to_string() };
@@ -61,6 +63,19 @@ pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode, CommandError> {
         report.table()
     };
     writeln!(std::io::stdout(), "{text}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Copies between two taps in two namespaces; says so once it does, and which offloads they have.
+pub(super) fn relay(args: &RelayArgs) -> Result<ExitCode, CommandError> {
+    let create = |path| NetNs::open_path(path)?.within(|| tap::create(namespaces::INTERFACE, 1));
+    let (left, right) = (create(&args.left)??, create(&args.right)??);
+    if let (Some(left), Some(right)) = (left.first(), right.first()) {
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "{}", left.offloads().names().collect::<Vec<_>>().join(","))?;
+        stdout.flush()?;
+        vswitch_ports::relay::relay(left, right)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

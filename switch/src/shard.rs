@@ -183,23 +183,32 @@ impl<D: Device> Shard<D> {
         left
     }
 
-    /// Receives one batch from a port and carries every frame to its end.
+    /// Gives a port its turn: receives up to [`BATCH_FRAMES`] frames and carries each to its end. Small frames come
+    /// as one batch; super-frames in several, each small enough to stay in the cache, but in one turn all the same:
+    /// turning to the acknowledgements after every few of them would make a burst into a trickle.
     #[inline]
     pub fn service(&mut self, tables: &Tables, ingress: PortId, now: Time) -> Serviced {
-        let Some(Some(slot)) = self.ports.slots.get_mut(ingress.index()) else { return Serviced::Drained };
-        // Moved out so that the frames and the rest of the shard can be borrowed apart; an empty `Vec` is no
-        // allocation, and the same buffer comes back below.
-        let mut batch = std::mem::take(&mut self.batch);
-        let received = slot.device.receive(&mut self.pool, &mut batch);
-        if !batch.is_empty() {
-            self.carry(tables, ingress, &mut batch, now);
+        let mut left = BATCH_FRAMES;
+        while left > 0 {
+            let Some(Some(slot)) = self.ports.slots.get_mut(ingress.index()) else {
+                return Serviced::Drained;
+            };
+            // Moved out so that the frames and the rest of the shard can be borrowed apart; an empty `Vec` is no
+            // allocation, and the same buffer comes back below.
+            let mut batch = std::mem::take(&mut self.batch);
+            let received = slot.device.receive(&mut self.pool, &mut batch);
+            left = left.saturating_sub(batch.len());
+            if !batch.is_empty() {
+                self.carry(tables, ingress, &mut batch, now);
+            }
+            self.recycle(batch);
+            match received {
+                Ok(Received::Drained) => return Serviced::Drained,
+                Ok(Received::More) => {}
+                Err(gone) => return Serviced::Gone(gone),
+            }
         }
-        self.recycle(batch);
-        match received {
-            Ok(Received::Drained) => Serviced::Drained,
-            Ok(Received::More) => Serviced::More,
-            Err(gone) => Serviced::Gone(gone),
-        }
+        Serviced::More
     }
 
     fn recycle(&mut self, mut batch: Vec<Frame>) {

@@ -15,7 +15,7 @@ pub(super) const LEFT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 pub(super) const RIGHT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 
 /// The interface inside each side.
-pub(super) const INTERFACE: &str = "eth0";
+pub(crate) const INTERFACE: &str = "eth0";
 
 /// Long enough that no queue is the limit.
 const TXQUEUELEN: u32 = 5000;

@@ -1,12 +1,19 @@
 //! Two taps with every offload and the shortest loop between them: the ceiling of any switch on taps.
+//!
+//! The loop is a process of its own, as a switch is: as a thread of the generator's process it would be spared
+//! the cost of changing address spaces, and would be a ceiling nobody can reach.
 
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use vswitch_ports::relay::Relay;
-use vswitch_ports::{Result, tap};
-use vswitch_switch::Device;
+use vswitch_ports::cpu::cpu_time_of;
+use vswitch_ports::netns::NetNs;
+use vswitch_ports::process::enter_on_exec;
 
-use super::namespaces::{INTERFACE, LEFT, Namespace, RIGHT};
+use super::Unavailable;
+use super::namespaces::{LEFT, Namespace, RIGHT};
 use crate::bench::measure::{Side, TWO_TAP_LOOP, Topology};
 
 pub(super) struct TwoTapLoop {
@@ -16,20 +23,36 @@ pub(super) struct TwoTapLoop {
     offloads: String,
 }
 
+/// The process that copies; ends with this value.
+struct Relay(Child);
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl TwoTapLoop {
-    pub(super) fn build(mtu: u16) -> Result<Self> {
+    pub(super) fn build(mtu: u16) -> Result<Self, Unavailable> {
         let (left, right) = (Namespace::create(LEFT)?, Namespace::create(RIGHT)?);
-        let open = |side: &Namespace| side.net.within(|| tap::create(INTERFACE, 1));
-        let (left_tap, right_tap) = (open(&left)??, open(&right)??);
+        let failed = |error: &dyn std::fmt::Display| {
+            Unavailable::Failed(format!("cannot run the two-tap loop: {error}"))
+        };
+        let program = std::env::current_exe().map_err(|error| failed(&error))?;
+        let mut command = Command::new(program);
+        command.arg("bench-relay").args([left.net.path(), right.net.path()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        // For its death with ours.
+        enter_on_exec(&mut command, NetNs::current()?.as_fd(), None)?;
+        let mut relay = Relay(command.spawn().map_err(|error| failed(&error))?);
+        let mut offloads = String::new();
+        if let Some(stdout) = relay.0.stdout.take() {
+            BufReader::new(stdout).read_line(&mut offloads).map_err(|error| failed(&error))?;
+        }
         left.configure(mtu)?;
         right.configure(mtu)?;
-        let offloads = left_tap.iter().flat_map(|tap| tap.offloads().names().collect::<Vec<_>>());
-        let offloads = offloads.collect::<Vec<_>>().join(",");
-        let mut taps = left_tap.into_iter().zip(right_tap);
-        let (left_tap, right_tap) =
-            taps.next().unwrap_or_else(|| unreachable!("a tap is created with one queue at least"));
-        let relay = Relay::start(left_tap, right_tap)?;
-        Ok(Self { left, right, relay, offloads })
+        Ok(Self { left, right, relay, offloads: offloads.trim().to_owned() })
     }
 }
 
@@ -39,7 +62,7 @@ impl Topology for TwoTapLoop {
     }
 
     fn description(&self) -> String {
-        format!("two taps ({}) and a read/write loop in one thread, no switch", self.offloads)
+        format!("two taps ({}) and a read/write loop in a process of one thread, no switch", self.offloads)
     }
 
     fn left(&self) -> &dyn Side {
@@ -51,6 +74,6 @@ impl Topology for TwoTapLoop {
     }
 
     fn cpu_time(&self) -> Option<Duration> {
-        self.relay.cpu_time().ok()
+        cpu_time_of(self.relay.0.id()).ok()
     }
 }
