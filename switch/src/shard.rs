@@ -197,14 +197,16 @@ impl<D: Device> Shard<D> {
             // allocation, and the same buffer comes back below.
             let mut batch = std::mem::take(&mut self.batch);
             let received = slot.device.receive(&mut self.pool, &mut batch);
-            left = left.saturating_sub(batch.len());
-            if !batch.is_empty() {
+            let count = batch.len();
+            if count > 0 {
                 self.carry(tables, ingress, &mut batch, now);
             }
             self.recycle(batch);
+            left = left.saturating_sub(count);
             match received {
-                Ok(Received::Drained) => return Serviced::Drained,
-                Ok(Received::More) => {}
+                // Drained is drained only when nothing came: what was carried took longer than looking again.
+                Ok(Received::Drained) if count == 0 => return Serviced::Drained,
+                Ok(Received::Drained | Received::More) => {}
                 Err(gone) => return Serviced::Gone(gone),
             }
         }

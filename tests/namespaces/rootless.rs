@@ -3,7 +3,7 @@
 
 use super::support::place::Place;
 use super::support::switch::Switch;
-use super::support::user::{User, skip};
+use super::support::user::User;
 
 /// Two containers; what they are does not matter, as the switch does not come up.
 const PAIR: &str = "[networks.lan]\n[containers]\nleft.networks = [\"lan\"]\nright.networks = [\"lan\"]";
@@ -14,12 +14,8 @@ scenarios! {
 }
 
 fn the_quickstart(user: User) {
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart.toml");
-    let Ok(text) = std::fs::read_to_string(example) else {
-        return skip("there is no examples/quickstart.toml");
-    };
     let place = Place::new(user);
-    place.write("vswitch.toml", &text);
+    place.write("vswitch.toml", include_str!("../../examples/quickstart.toml"));
     let switch = Switch::launch_in(place, user, &[]).ready();
     super::support::eventually("the containers speak", || {
         let printed = switch.stdout();

@@ -37,7 +37,7 @@ pub(crate) fn is_root(test: &str) -> bool {
 }
 
 /// Reports a test that tests nothing here.
-pub(crate) fn skip(why: &str) {
+fn skip(why: &str) {
     assert!(std::env::var_os("VSWITCH_TESTS_MUST_NOT_SKIP").is_none(), "may not be skipped: {why}");
     // Not `eprintln`, which the test harness keeps to itself while a test passes.
     std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes()).unwrap();
