@@ -1,8 +1,8 @@
 //! A worker: one thread that carries frames, and nothing else.
 //!
 //! # Theory of operation
-//! The loop has one list, the ports known to have something to receive. Each pass services every port of the
-//! list once, a batch each, so a busy port delays the others by one batch; a port that was drained leaves the
+//! The loop has one list, the ports known to have something to receive. Each pass gives every port of the
+//! list one turn, so a busy port delays the others by one turn; a port that was drained leaves the
 //! list. epoll is edge-triggered: it names a port once when something arrives, which is why only a port that was
 //! read until empty may leave.
 //!

@@ -2,11 +2,11 @@
 //!
 //! # Theory of operation
 //! One thread owns a shard and calls [`Shard::service`] for a port that has something to receive. That receives
-//! one batch, decides each frame and transmits, to completion; nothing is kept between calls but tables. Every
+//! a turn's frames in batches, decides each and transmits, to completion; nothing is kept between calls but tables. Every
 //! shard holds a queue of every port, so a frame never changes threads and shards share nothing they write.
 //!
-//! Bounded work: a batch is at most [`BATCH_FRAMES`] frames, each decided in constant time or flooded once to
-//! each member, so that no port can keep the others waiting longer than one batch. Everything is allocated when
+//! Bounded work: a turn ends once it had [`BATCH_FRAMES`] frames, each decided in constant time or flooded once to
+//! each member, so that no port can keep the others waiting longer than one turn. Everything is allocated when
 //! a port or network is attached; `service` allocates nothing.
 
 use std::io::IoSlice;
