@@ -1,7 +1,6 @@
 //! Two taps with every offload and the shortest loop between them: the ceiling of any switch on taps.
 //!
-//! The loop is a process of its own, as a switch is: as a thread of the generator's process it would be spared
-//! the cost of changing address spaces, and would be a ceiling nobody can reach.
+//! The loop is a process of its own, so that it pays for changing address spaces as a switch does.
 
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
