@@ -20,6 +20,15 @@ const WAITING: usize = 64;
 
 /// What the API can ask of the daemon.
 #[derive(Debug)]
+pub(crate) enum Ask {
+    /// To be told something.
+    Tell(Query),
+    /// To make a container that lasts as long as a process.
+    AddContainer(NewContainer),
+}
+
+/// What the daemon can be asked to tell; changes nothing.
+#[derive(Debug)]
 pub(crate) enum Query {
     Status,
     Ports { network: Option<String> },
@@ -29,7 +38,6 @@ pub(crate) enum Query {
     Network(String),
     Containers,
     Container(String),
-    AddContainer(NewContainer),
 }
 
 /// Why the daemon did not do it.
@@ -47,7 +55,7 @@ pub(crate) type Answer = Result<Value, Refusal>;
 /// A question and where the answer goes.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) query: Query,
+    pub(crate) ask: Ask,
     pub(crate) reply: oneshot::Sender<Answer>,
 }
 
@@ -55,19 +63,19 @@ pub(crate) struct Request {
 pub(crate) fn serve(listener: UnixListener) -> mpsc::Receiver<Request> {
     let (requests, receiver) = mpsc::channel(WAITING);
     let router = Router::new()
-        .route("/v1/status", get(async |asker| ask(asker, Query::Status).await))
-        .route("/v1/ports", get(async |asker, only| ask(asker, Query::Ports { network: of(only) }).await))
-        .route("/v1/fdb", get(async |asker, only| ask(asker, Query::Fdb { network: of(only) }).await))
+        .route("/v1/status", get(async |asker| tell(asker, Query::Status).await))
+        .route("/v1/ports", get(async |asker, only| tell(asker, Query::Ports { network: of(only) }).await))
+        .route("/v1/fdb", get(async |asker, only| tell(asker, Query::Fdb { network: of(only) }).await))
         .route(
             "/v1/counters",
-            get(async |asker, only| ask(asker, Query::Counters { network: of(only) }).await),
+            get(async |asker, only| tell(asker, Query::Counters { network: of(only) }).await),
         )
-        .route("/v1/networks", get(async |asker| ask(asker, Query::Networks).await))
-        .route("/v1/networks/{name}", get(async |asker, Path(name)| ask(asker, Query::Network(name)).await))
-        .route("/v1/containers", get(async |asker| ask(asker, Query::Containers).await).post(add_container))
+        .route("/v1/networks", get(async |asker| tell(asker, Query::Networks).await))
+        .route("/v1/networks/{name}", get(async |asker, Path(name)| tell(asker, Query::Network(name)).await))
+        .route("/v1/containers", get(async |asker| tell(asker, Query::Containers).await).post(add_container))
         .route(
             "/v1/containers/{name}",
-            get(async |asker, Path(name)| ask(asker, Query::Container(name)).await),
+            get(async |asker, Path(name)| tell(asker, Query::Container(name)).await),
         )
         .with_state(requests);
     tokio::spawn(async move {
@@ -90,12 +98,17 @@ fn of(UrlQuery(only): UrlQuery<Only>) -> Option<String> {
 }
 
 async fn add_container(asker: Asker, Json(new): Json<NewContainer>) -> Response {
-    ask(asker, Query::AddContainer(new)).await
+    put(asker, Ask::AddContainer(new)).await
 }
 
-async fn ask(State(requests): Asker, query: Query) -> Response {
+async fn tell(asker: Asker, query: Query) -> Response {
+    put(asker, Ask::Tell(query)).await
+}
+
+/// Puts a question to the control loop and makes its answer a response.
+async fn put(State(requests): Asker, ask: Ask) -> Response {
     let (reply, answer) = oneshot::channel();
-    let sent = requests.send(Request { query, reply }).await;
+    let sent = requests.send(Request { ask, reply }).await;
     let answer = if sent.is_ok() { answer.await.ok() } else { None };
     let (status, error) = match answer {
         Some(Ok(value)) => return Json(value).into_response(),

@@ -18,7 +18,7 @@ use vswitch_ports::descendants::{self, PidWatch};
 
 use super::supervisor::{Ended, Supervisor};
 use super::{Daemon, DaemonError, plan};
-use crate::api::server::{self, Answer, Query, Refusal, Request};
+use crate::api::server::{self, Answer, Ask, Query, Refusal, Request};
 use crate::api::types::NewContainer;
 use crate::control_socket::ControlSocket;
 use crate::dataplane::{Dataplane, Event};
@@ -182,9 +182,9 @@ impl Control {
         loop {
             tokio::select! {
                 () = signals.stop() => return ExitCode::SUCCESS,
-                Some(Request { query, reply }) = self.requests.recv() => {
+                Some(Request { ask, reply }) = self.requests.recv() => {
                     // Whoever asked may have gone away.
-                    let _ = reply.send(self.answer(query));
+                    let _ = reply.send(self.answer(ask));
                 }
                 Some(event) = self.events.recv() => {
                     if let Some(code) = self.notice(event) {
@@ -241,10 +241,10 @@ impl Control {
         }
     }
 
-    fn answer(&mut self, query: Query) -> Answer {
-        match query {
-            Query::AddContainer(new) => self.add_container(&new),
-            query => self.daemon.report(query),
+    fn answer(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Tell(query) => self.daemon.report(query),
+            Ask::AddContainer(new) => self.add_container(&new),
         }
     }
 

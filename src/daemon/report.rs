@@ -34,7 +34,6 @@ impl Daemon {
                 Some(container) => json(&self.container(container)),
                 None => Err(no_such("container", &name, self.config.containers.keys())),
             },
-            Query::AddContainer(_) => Err(Refusal::Failed("adding a container is no question".to_owned())),
         }
     }
 

@@ -184,7 +184,7 @@ impl Work {
     fn run(mut self, mut tables: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>, sentinel: &Sentinel) {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            if self.obey().is_break() {
+            if self.obey(sentinel).is_break() {
                 return;
             }
             self.wait(&mut events);
@@ -245,13 +245,13 @@ impl Work {
         }
     }
 
-    fn obey(&mut self) -> std::ops::ControlFlow<()> {
+    fn obey(&mut self, sentinel: &Sentinel) -> std::ops::ControlFlow<()> {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::OpenNetwork { id, settings, counters } => {
                     self.shard.open_network(id, &settings, counters);
                 }
-                Command::Attach { port, device, counters } => self.open(port, device, counters),
+                Command::Attach { port, device, counters } => self.open(port, device, counters, sentinel),
                 Command::Detach { port, done } => {
                     self.close(port);
                     let _ = done.send(());
@@ -269,12 +269,14 @@ impl Work {
         std::ops::ControlFlow::Continue(())
     }
 
-    fn open(&mut self, port: PortId, device: PortDevice, counters: Arc<PortCounters>) {
+    fn open(&mut self, port: PortId, device: PortDevice, counters: Arc<PortCounters>, sentinel: &Sentinel) {
         let token = Token(port.index());
-        // A descriptor that cannot be watched is never read; the daemon sees a port without traffic.
-        let registered =
-            self.poll.registry().register(&mut SourceFd(&device.as_raw_fd()), token, Interest::READABLE);
-        debug_assert!(registered.is_ok());
+        let fd = device.as_raw_fd();
+        let mut source = SourceFd(&fd);
+        if let Err(error) = self.poll.registry().register(&mut source, token, Interest::READABLE) {
+            let reason = format!("its device cannot be watched: {error}");
+            return sentinel.notify(Event::PortGone { port, reason });
+        }
         self.shard.attach(port, device, counters);
         // What arrived before the registration raised no event.
         self.ready.push(port);
