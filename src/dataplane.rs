@@ -116,7 +116,7 @@ impl Dataplane {
             worker.send(Command::OpenNetwork { id, settings, counters: Arc::clone(counters) });
         }
         self.network_counters.insert(id, counters);
-        let network = Network { generation: 1, settings, members: Vec::new(), static_macs: HashMap::new() };
+        let network = Network::new(settings);
         self.tables.set_network(id, Some(network));
         self.publish();
         Ok(id)

@@ -55,12 +55,7 @@ pub fn settings() -> BridgeSettings {
 
 /// The network with these ports.
 pub fn network(ports: usize) -> Network {
-    Network {
-        generation: 1,
-        settings: settings(),
-        members: (0..ports).map(port).collect(),
-        static_macs: [].into(),
-    }
+    Network { members: (0..ports).map(port).collect(), ..Network::new(settings()) }
 }
 
 /// A switch whose port 0 replays.

@@ -168,9 +168,9 @@ fn network(number: usize, settings: Settings) -> Network {
     let ports = number * MEMBERS..(number + 1) * MEMBERS;
     Network {
         generation: next_generation(),
-        settings: bridge_settings(settings),
         members: ports.clone().map(port_id).collect(),
         static_macs: ports.filter(|_| number == 0).map(|port| (mac(port), port_id(port))).collect(),
+        ..Network::new(bridge_settings(settings))
     }
 }
 

@@ -160,7 +160,7 @@ mod tests {
         };
         let members = (0..3).map(port).collect();
         let network =
-            Network { generation: 1, settings, members, static_macs: HashMap::from([(mac(9), port(2))]) };
+            Network { members, static_macs: HashMap::from([(mac(9), port(2))]), ..Network::new(settings) };
         let (mut fdb, mut storm) = (Fdb::new(LIMITS, Seed::new(1)), Storm::default());
         let mut stages = Stages {
             port: &Port { network: NetworkId::FIRST, mtu: 1500, guard: None },

@@ -20,6 +20,7 @@
 //!
 //! Tests, benches and fuzzing walk the same way with the devices of [`memory`].
 
+pub mod address;
 pub mod bridge;
 pub mod coalesce;
 pub mod counters;
@@ -40,6 +41,7 @@ pub mod tables;
 pub mod time;
 pub mod verdict;
 
+pub use address::{Address, Endpoint, Family, Tuple};
 pub use counters::{NetworkCounters, PortCounters};
 pub use device::{Device, DeviceError, Received, TransmitError};
 pub use drop_reason::DropReason;

@@ -4,7 +4,10 @@
 //! one, giving each network that changed a new generation; flow cache entries of other networks stay valid.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
+use ipnet::IpNet;
 use vswitch_wire::MacAddr;
 
 use crate::fdb::FdbLimits;
@@ -61,6 +64,65 @@ pub struct Network {
     pub members: Vec<PortId>,
     /// Static FDB entries: the configured attachments' addresses. They neither age nor move.
     pub static_macs: HashMap<MacAddr, PortId>,
+    /// Whether members reach each other, and not only the gateway.
+    pub icc: bool,
+    /// The network's router; none where there is none to be reached.
+    pub gateway: Option<Arc<Gateway>>,
+}
+
+/// A network's own router, as configured: a station of the network that no port leads to.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Its MAC address, on this network only.
+    pub mac: MacAddr,
+    /// Its own addresses, each with its subnet. ICMP errors come from the first of the family.
+    pub addresses: Vec<IpNet>,
+    /// Further addresses it answers ARP requests and neighbour solicitations for: what NAT translates to.
+    pub answers_for: Vec<IpAddr>,
+    /// Who is known to live on the network: the configured attachments.
+    pub hosts: HashMap<IpAddr, Host>,
+    /// The longest packet that the network carries, in bytes.
+    pub mtu: u16,
+    /// What it tells IPv6 hosts of itself; `None`: nothing.
+    pub advertisement: Option<Advertisement>,
+}
+
+/// A configured attachment, as its neighbours see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Host {
+    /// Where it is.
+    pub port: PortId,
+    /// Its MAC address.
+    pub mac: MacAddr,
+}
+
+/// What router advertisements say (RFC 4861 §4.2); prefixes are the gateway's IPv6 subnets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Advertisement {
+    /// Addresses are available by DHCPv6: the M flag.
+    pub managed: bool,
+    /// Other configuration is available by DHCPv6: the O flag.
+    pub other: bool,
+    /// Hosts may make addresses from the prefixes (RFC 4862): the A flag of each prefix.
+    pub autonomous: bool,
+    /// Seconds for which the gateway is a default router, 0..=9000; 0: it is none.
+    pub lifetime: u16,
+    /// Seconds between unsolicited advertisements at most, 4..=1800.
+    pub interval: u16,
+}
+
+impl Network {
+    /// A network of its first generation that bridges: nobody on it yet, and no gateway.
+    pub fn new(settings: BridgeSettings) -> Self {
+        Self {
+            generation: 1,
+            settings,
+            members: Vec::new(),
+            static_macs: HashMap::new(),
+            icc: true,
+            gateway: None,
+        }
+    }
 }
 
 impl Tables {

@@ -56,7 +56,7 @@ fn carry(frames: Vec<MemoryFrame>, stations: u16, offloads: Offloads) -> (u64, A
     shard.open_network(network, &settings, Arc::clone(&counters));
     let mut tables = Tables::default();
     let members = ports.to_vec();
-    tables.set_network(network, Some(Network { generation: 1, settings, members, static_macs: [].into() }));
+    tables.set_network(network, Some(Network { members, ..Network::new(settings) }));
     let mut devices = vec![Replay::new(frames, 64, Offloads::ALL)];
     devices.extend((1..ports.len()).map(|_| Replay::sink(offloads)));
     for (port, device) in ports.into_iter().zip(devices) {

@@ -1,6 +1,5 @@
 //! A switch on the bench: one or more networks of in-memory ports and a clock that is turned by hand.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,9 +57,7 @@ impl Bed {
         let counters = Arc::new(NetworkCounters::default());
         self.shard.open_network(id, &settings, Arc::clone(&counters));
         self.networks.push(counters);
-        let members = Vec::new();
-        let static_macs = HashMap::new();
-        self.tables.set_network(id, Some(Network { generation: 1, settings, members, static_macs }));
+        self.tables.set_network(id, Some(Network::new(settings)));
         id
     }
 
