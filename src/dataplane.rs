@@ -6,7 +6,8 @@
 //! attached in this order: every worker gets its queue, then the snapshot with the port is published, so no
 //! worker ever forwards to a port it does not have; detaching goes the other way round.
 //!
-//! Counters are the one thing both sides hold: workers write, the daemon adds up.
+//! Counters are the one thing both sides hold: workers write, the daemon adds up. What routing learns is shared too:
+//! connections and neighbours are in one [`Router`] that all workers and the daemon's listings ask.
 
 mod idle;
 mod worker;
@@ -22,8 +23,12 @@ use vswitch_ports::device::PortDevice;
 use vswitch_switch::counters::PortTotals;
 use vswitch_switch::fdb::FdbEntry;
 use vswitch_switch::hash::Seed;
-use vswitch_switch::tables::{BridgeSettings, Network, Port};
-use vswitch_switch::{NetworkCounters, NetworkId, PortCounters, PortId, Tables};
+use vswitch_switch::nat::NatRules;
+use vswitch_switch::parent::Parent;
+use vswitch_switch::router::Router;
+use vswitch_switch::shard::Chore;
+use vswitch_switch::tables::{BridgeSettings, Gateway, Network, Port};
+use vswitch_switch::{NetworkCounters, NetworkId, PortCounters, PortId, Tables, Time};
 use vswitch_wire::MacAddr;
 
 use self::worker::{Command, Worker};
@@ -43,6 +48,8 @@ pub(crate) struct Dataplane {
     workers: Vec<Worker>,
     published: Arc<ArcSwap<Tables>>,
     tables: Tables,
+    router: Arc<Router>,
+    epoch: Instant,
     /// By network and port, one set of counters per worker.
     network_counters: HashMap<NetworkId, Vec<Arc<NetworkCounters>>>,
     port_counters: HashMap<PortId, Vec<Arc<PortCounters>>>,
@@ -62,14 +69,16 @@ pub(crate) enum DataplaneError {
 }
 
 impl Dataplane {
-    /// Starts `workers` threads. `seed` makes their hash tables unpredictable; `notify` is called, from a worker's
-    /// thread, with what the workers notice.
+    /// Starts `workers` threads. `seed` makes their hash tables unpredictable, `connections` bounds the connection
+    /// table; `notify` is called, from a worker's thread, with what the workers notice.
     pub(crate) fn start(
         workers: usize,
         seed: u64,
+        connections: usize,
         notify: impl Fn(Event) + Clone + Send + 'static,
     ) -> Result<Self, DataplaneError> {
         let epoch = Instant::now();
+        let router = Arc::new(Router::new(Seed::new(seed), connections));
         let published = Arc::new(ArcSwap::from_pointee(Tables::default()));
         let mailboxes: Vec<_> = (0..workers).map(|_| channel::bounded(worker::MAILBOX)).collect();
         let senders: Vec<_> = mailboxes.iter().map(|(sender, _)| sender.clone()).collect();
@@ -81,6 +90,7 @@ impl Dataplane {
                 worker::Setup {
                     index,
                     seed: Seed::new(seed),
+                    router: Arc::clone(&router),
                     epoch,
                     tables: Arc::clone(&published),
                     commands: receiver,
@@ -95,6 +105,8 @@ impl Dataplane {
             workers,
             published,
             tables: Tables::default(),
+            router,
+            epoch,
             network_counters: HashMap::new(),
             port_counters: HashMap::new(),
         })
@@ -105,8 +117,9 @@ impl Dataplane {
         self.workers.len()
     }
 
-    /// Opens a bridge domain.
-    pub(crate) fn open_network(&mut self, settings: BridgeSettings) -> Result<NetworkId, DataplaneError> {
+    /// Opens a network.
+    pub(crate) fn open_network(&mut self, opened: Opened) -> Result<NetworkId, DataplaneError> {
+        let settings = opened.settings;
         let id = (0..vswitch_switch::id::MAX_NETWORKS)
             .filter_map(NetworkId::new)
             .find(|id| self.tables.network(*id).is_none())
@@ -116,7 +129,8 @@ impl Dataplane {
             worker.send(Command::OpenNetwork { id, settings, counters: Arc::clone(counters) });
         }
         self.network_counters.insert(id, counters);
-        let network = Network::new(settings);
+        let network =
+            Network { icc: opened.icc, layer3_only: opened.layer3_only, ..Network::new(settings) };
         self.tables.set_network(id, Some(network));
         self.publish();
         Ok(id)
@@ -146,12 +160,62 @@ impl Dataplane {
             }
             self.change_network(port.network, |network| {
                 network.members.push(id);
-                network.static_macs.insert(mac, id);
+                network.static_macs.extend(mac.map(|mac| (mac, id)));
             });
             self.tables.set_port(id, Some(port));
         }
         self.publish();
         Ok(())
+    }
+
+    /// Tells what there is of layer 3: replaces every gateway, the uplink and the rules of NAT.
+    pub(crate) fn set_layer3(&mut self, layer3: Layer3) {
+        let Layer3 { gateways, uplink, nat } = layer3;
+        let mut gateways: HashMap<NetworkId, Gateway> = gateways.into_iter().collect();
+        let networks: Vec<_> = self.network_counters.keys().copied().collect();
+        for id in networks {
+            let gateway = gateways.remove(&id).map(Arc::new);
+            if let Some(advertising) = &gateway
+                && advertising.advertisement.is_some()
+                && self.tables.network(id).is_some_and(|network| network.gateway.is_none())
+            {
+                self.add_chore(Chore::Advertise(id));
+            }
+            self.change_network(id, |network| network.gateway = gateway);
+        }
+        if let Some(rules) = &nat {
+            self.router.nat().apply_rules(rules, self.now());
+        }
+        self.tables.set_uplink(uplink, nat);
+        self.publish();
+    }
+
+    /// Says on which interface a network lives, for one that is a part of a LAN.
+    pub(crate) fn set_parent(&mut self, id: NetworkId, parent: Option<Parent>) {
+        self.change_network(id, |network| network.parent = parent);
+        self.publish();
+    }
+
+    /// Gives the first worker, which does them all, something to do on time.
+    pub(crate) fn add_chore(&self, chore: Chore) {
+        if let Some(worker) = self.workers.first() {
+            worker.send(Command::AddChore(chore));
+        }
+    }
+
+    /// What routing has learned.
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The workers' time.
+    pub(crate) fn now(&self) -> Time {
+        Time::from_nanos(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// What is configured now.
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     /// Takes a port down: nothing is sent to it any more, and its devices are closed before this returns.
@@ -169,6 +233,7 @@ impl Dataplane {
             worker.send(Command::Detach { port: id, done: done.clone() });
         }
         drop(done);
+        self.router.forget(id);
         // Ends when every worker has answered or died.
         closed.iter().for_each(drop);
     }
@@ -237,6 +302,28 @@ impl Dataplane {
     }
 }
 
+/// A network about to be opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    /// How it bridges.
+    pub(crate) settings: BridgeSettings,
+    /// Whether members reach each other.
+    pub(crate) icc: bool,
+    /// Whether it only routes: nothing is bridged or sent to all.
+    pub(crate) layer3_only: bool,
+}
+
+/// What the dataplane has to know of layer 3.
+#[derive(Debug)]
+pub(crate) struct Layer3 {
+    /// The gateways of all networks that have one.
+    pub(crate) gateways: Vec<(NetworkId, Gateway)>,
+    /// The network that leads outside.
+    pub(crate) uplink: Option<NetworkId>,
+    /// How addresses are translated on the way there and back.
+    pub(crate) nat: Option<Arc<NatRules>>,
+}
+
 /// A port about to come up.
 #[derive(Debug)]
 pub(crate) struct NewPort {
@@ -244,8 +331,8 @@ pub(crate) struct NewPort {
     pub(crate) id: PortId,
     /// How it is configured.
     pub(crate) port: Port,
-    /// The address that lives there.
-    pub(crate) mac: MacAddr,
+    /// The address that lives there; none where others than the configured live.
+    pub(crate) mac: Option<MacAddr>,
     /// One device per worker.
     pub(crate) queues: Vec<PortDevice>,
 }

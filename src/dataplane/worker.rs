@@ -24,7 +24,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use vswitch_ports::device::PortDevice;
 use vswitch_switch::fdb::FdbEntry;
 use vswitch_switch::hash::Seed;
-use vswitch_switch::shard::Heard;
+use vswitch_switch::router::Router;
+use vswitch_switch::shard::{Chore, Heard};
 use vswitch_switch::tables::BridgeSettings;
 use vswitch_switch::{NetworkCounters, NetworkId, PortCounters, PortId, Serviced, Shard, Tables, Time};
 
@@ -43,6 +44,9 @@ const WAKER: Token = Token(usize::MAX);
 /// How often learned addresses are aged, while there may be any.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
+/// How soon after traffic the chores are looked at. It may have left a neighbour to be asked again in a second.
+const CHORES_AFTER_TRAFFIC: Duration = Duration::from_millis(250);
+
 /// What a worker can be asked.
 pub(super) enum Command {
     OpenNetwork { id: NetworkId, settings: BridgeSettings, counters: Arc<NetworkCounters> },
@@ -50,6 +54,7 @@ pub(super) enum Command {
     Detach { port: PortId, done: Sender<()> },
     ListLearned { network: NetworkId, reply: Sender<Vec<FdbEntry>> },
     Heard(Heard),
+    AddChore(Chore),
     Stop,
 }
 
@@ -89,6 +94,7 @@ impl Drop for Worker {
 pub(super) struct Setup {
     pub(super) index: usize,
     pub(super) seed: Seed,
+    pub(super) router: Arc<Router>,
     pub(super) epoch: Instant,
     pub(super) tables: Arc<ArcSwap<Tables>>,
     pub(super) commands: Receiver<Command>,
@@ -105,7 +111,7 @@ impl Setup {
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let mut sentinel = Sentinel { worker: self.index, notify: Some(self.notify) };
             let work = Work {
-                shard: Shard::new(self.seed),
+                shard: Shard::new(self.seed, self.router),
                 poll,
                 ready: ReadyList::default(),
                 epoch: self.epoch,
@@ -113,6 +119,8 @@ impl Setup {
                 peers: self.peers,
                 may_have_learned: false,
                 expire_at: Instant::now(),
+                chores_at: (self.index == 0).then(Time::default),
+                does_chores: self.index == 0,
                 idle: Idle::new(Instant::now()),
             };
             work.run(Cache::new(self.tables), &sentinel);
@@ -177,6 +185,9 @@ struct Work {
     /// Until ageing found nothing, there may be learned addresses to age.
     may_have_learned: bool,
     expire_at: Instant,
+    /// Whether this worker does the switch's chores, and when the next are due.
+    does_chores: bool,
+    chores_at: Option<Time>,
     idle: Idle,
 }
 
@@ -203,6 +214,7 @@ impl Work {
             }
             self.share_heard();
             self.expire(now);
+            self.do_chores(tables, now);
         }
     }
 
@@ -226,8 +238,33 @@ impl Work {
                 }
             }
         }
-        self.look(events, self.may_have_learned.then_some(EXPIRE_EVERY));
+        self.look(events, self.longest_sleep(before));
         self.idle.slept(before, Instant::now());
+    }
+
+    /// Until something is due; none: until something arrives.
+    fn longest_sleep(&self, now: Instant) -> Option<Duration> {
+        let expiry = self.may_have_learned.then_some(EXPIRE_EVERY);
+        let chores = self.chores_at.map(|at| {
+            // Rounded up, or the worker would wake just before and look again and again.
+            let wait = (self.epoch + Duration::from_nanos(at.nanos())).saturating_duration_since(now);
+            wait + Duration::from_millis(1)
+        });
+        expiry.into_iter().chain(chores).min()
+    }
+
+    /// Does the switch's chores when they are due, and soon after any traffic: it may have left something to do.
+    fn do_chores(&mut self, tables: &Tables, now: Time) {
+        if !self.does_chores {
+            return;
+        }
+        let soon = now.after(CHORES_AFTER_TRAFFIC);
+        let at = *self.chores_at.get_or_insert(soon);
+        if now >= at {
+            self.chores_at = self.shard.chores(tables, now);
+        } else if at > soon {
+            self.chores_at = Some(soon);
+        }
     }
 
     /// Lists the ports that epoll names.
@@ -262,6 +299,11 @@ impl Work {
                 Command::Heard(heard) => {
                     self.shard.hear(heard, self.now());
                     self.may_have_learned = true;
+                }
+                Command::AddChore(chore) => {
+                    let now = self.now();
+                    self.shard.add_chore(chore, now);
+                    self.chores_at = Some(now);
                 }
                 Command::Stop => return std::ops::ControlFlow::Break(()),
             }

@@ -1,7 +1,10 @@
 //! The bridge: learns where stations are and decides where a frame goes. The slow path of L2.
 //!
-//! Stages, in order: guard → learn → look up → flood. Each is a few lines and says why it drops; the first
+//! Stages, in order: guard → learn → gateway → look up → flood. Each is a few lines and says why it drops; the first
 //! drop ends the walk. What a stage knows lives in its own module; this one only asks them in order.
+//!
+//! The gateway is a station of the network that no port leads to. It hears what is sent to all, answers what it can
+//! answer itself, and takes what is sent to its MAC address: that is routed.
 
 use vswitch_wire::Parsed;
 
@@ -10,6 +13,8 @@ use crate::drop_reason::DropReason;
 use crate::fdb::{Fdb, Learned};
 use crate::guard;
 use crate::id::PortId;
+use crate::parent::Parent;
+use crate::router::hearing::GatewayStage;
 use crate::storm::{Bum, Storm};
 use crate::tables::{Network, Port, UnknownUnicast};
 use crate::time::Time;
@@ -28,6 +33,8 @@ pub struct Stages<'a> {
     pub storm: &'a mut Storm,
     /// Where to count.
     pub counters: &'a NetworkCounters,
+    /// The network's router.
+    pub gateway: GatewayStage<'a>,
 }
 
 /// A decision, and what else came of making it.
@@ -68,13 +75,24 @@ impl Stages<'_> {
         if headers.destination.is_link_local_multicast() {
             return Err(DropReason::LinkLocalMulticast);
         }
+        if self.network.layer3_only {
+            let routed = headers.is_ip() && !headers.destination.is_multicast();
+            return if routed { Ok(Verdict::Route) } else { Err(DropReason::Layer3Only) };
+        }
+        if let Some(parent) = &self.network.parent {
+            return self.walk_parent(parent, ingress, frame, parsed, now);
+        }
         *learned = self.learn(ingress, parsed, now)?;
+        if let Some(taken) = self.ask_gateway(ingress, frame, parsed, now)? {
+            return Ok(taken);
+        }
         if headers.destination.is_multicast() {
             let bum = if headers.destination.is_broadcast() { Bum::Broadcast } else { Bum::Multicast };
             return self.flood(bum, ingress, now);
         }
         match self.locate(parsed, now) {
             Some(egress) if egress == ingress => Err(DropReason::SamePort),
+            Some(_) if !self.network.icc => Err(DropReason::IccOff),
             Some(egress) => {
                 self.counters.unicast.add(1);
                 Ok(Verdict::Forward(egress))
@@ -86,9 +104,37 @@ impl Stages<'_> {
         }
     }
 
+    /// The walk of a network on a parent, where nothing is learned.
+    fn walk_parent(
+        &mut self,
+        parent: &Parent,
+        ingress: PortId,
+        frame: &[u8],
+        parsed: &Parsed,
+        now: Time,
+    ) -> Result<Verdict, DropReason> {
+        let headers = &parsed.headers;
+        parent.admit(self.network, ingress, headers.source)?;
+        // With one MAC address for all, what is for a member is not for the gateway.
+        let to_member = headers.destination_address().is_some_and(|ip| parent.addresses.contains_key(&ip));
+        if !to_member && let Some(taken) = self.ask_gateway(ingress, frame, parsed, now)? {
+            return Ok(taken);
+        }
+        if headers.destination.is_multicast() {
+            let bum = if headers.destination.is_broadcast() { Bum::Broadcast } else { Bum::Multicast };
+            return self.flood(bum, ingress, now);
+        }
+        let verdict = parent.locate(self.network, ingress, headers)?;
+        self.counters.unicast.add(1);
+        Ok(verdict)
+    }
+
     /// Notes where the source is; whether anything was written.
     fn learn(&mut self, ingress: PortId, parsed: &Parsed, now: Time) -> Result<bool, DropReason> {
         let source = parsed.headers.source;
+        if self.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
+            return Err(DropReason::StaticMacElsewhere);
+        }
         match self.network.static_macs.get(&source) {
             Some(home) if *home == ingress => return Ok(false),
             Some(_) => return Err(DropReason::StaticMacElsewhere),
@@ -104,6 +150,28 @@ impl Stages<'_> {
         Ok(matches!(learned, Learned::New | Learned::Moved | Learned::Refreshed))
     }
 
+    /// What the gateway makes of the frame; none when it is for others, or for others too.
+    fn ask_gateway(
+        &mut self,
+        ingress: PortId,
+        frame: &[u8],
+        parsed: &Parsed,
+        now: Time,
+    ) -> Result<Option<Verdict>, DropReason> {
+        let Some(gateway) = &self.network.gateway else { return Ok(None) };
+        let destination = parsed.headers.destination;
+        let to_gateway = destination == gateway.mac;
+        if !to_gateway && !destination.is_multicast() {
+            return Ok(None);
+        }
+        let taken = self.gateway.hear(gateway, self.network.icc, ingress, frame, parsed, now)?;
+        match (taken, to_gateway) {
+            (true, _) => Ok(Some(Verdict::Taken)),
+            (false, true) => Ok(Some(Verdict::Route)),
+            (false, false) => Ok(None),
+        }
+    }
+
     fn locate(&self, parsed: &Parsed, now: Time) -> Option<PortId> {
         let destination = parsed.headers.destination;
         let configured = self.network.static_macs.get(&destination).copied();
@@ -111,6 +179,9 @@ impl Stages<'_> {
     }
 
     fn flood(&mut self, bum: Bum, ingress: PortId, now: Time) -> Result<Verdict, DropReason> {
+        if !self.network.icc {
+            return Err(DropReason::IccOff);
+        }
         // Each port is a member once, so that only the first two can say that there is no other.
         if self.network.members.iter().take(2).all(|member| *member == ingress) {
             return Err(DropReason::NoListener);

@@ -72,6 +72,8 @@ drop_reasons! {
     BadOffload, "bad-offload", "The virtio offload header contradicts the frame's own headers.";
     ExceedsMtu, "exceeds-mtu", "The frame, or one of the segments it stands for, exceeds the egress port's MTU.";
     IccOff, "icc-off", "The network's members may not reach each other (`icc = false`).";
+    PrivateMember, "private-member", "The network is a private macvlan, whose members may not reach each other.";
+    Layer3Only, "layer3-only", "The network routes and does not bridge (ipvlan in mode l3), and the frame is not a unicast IP packet.";
     NotForUs, "not-for-us", "The frame came from the parent or uplink and is for a station that does not live here.";
     TaggedToGateway, "tagged-to-gateway", "The frame is for the gateway and carries a VLAN tag, which the gateway takes no part in.";
     GatewayProtocol, "gateway-protocol", "The frame is for the gateway and carries neither ARP nor IP.";

@@ -13,8 +13,10 @@
 use vswitch_wire::Headers;
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute_ref};
 
+use crate::conntrack::ConnectionRef;
 use crate::hash::Seed;
 use crate::id::PortId;
+use crate::rewrite::{Hop, Translation};
 
 /// What a flow is told by.
 #[derive(Clone, Copy, PartialEq, Eq, IntoBytes, FromBytes, Immutable)]
@@ -42,15 +44,47 @@ impl FlowKey {
 pub struct Transform {
     /// Where it goes.
     pub egress: PortId,
+    /// How it is changed on the way, when it is routed and not bridged.
+    pub routed: Option<Routed>,
+}
+
+/// How every packet of a routed flow is changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Routed {
+    /// The Ethernet header towards the next hop.
+    pub hop: Hop,
+    /// The longest packet its way carries: a longer one walks the stages.
+    pub mtu: u16,
+    /// The new address and port of one side. Flows that change both walk the stages.
+    pub translation: Option<Translation>,
+    /// The connection it belongs to, where connections are tracked.
+    pub connection: Option<ConnectionRef>,
 }
 
 /// The state of the tables a decision was made from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Generations {
-    /// The network's, in the snapshot. Never 0.
+    /// Of what is configured. Never 0.
     pub tables: u32,
-    /// Of what this worker learned on the network.
+    /// Of what was learned.
     pub learned: u32,
+}
+
+/// Today's generations, which an answer must have been made from. What is bridged depends on its network alone; what
+/// is routed may depend on any network, on neighbours and on stations behind any bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Current {
+    /// For bridged flows.
+    pub bridged: Generations,
+    /// For routed flows.
+    pub routed: Generations,
+}
+
+impl Current {
+    #[inline]
+    fn of(&self, transform: &Transform) -> Generations {
+        if transform.routed.is_some() { self.routed } else { self.bridged }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +100,7 @@ impl Entry {
     const NEVER: Self = Self {
         made_from: Generations { tables: 0, learned: 0 },
         until: 0,
-        transform: Transform { egress: PortId::FIRST },
+        transform: Transform { egress: PortId::FIRST, routed: None },
     };
 }
 
@@ -98,12 +132,13 @@ impl FlowCache {
 
     /// The answer for `key`, if one was made from tables of these generations and has not ended.
     #[inline]
-    pub fn lookup(&self, place: Place, key: &FlowKey, now: u32, current: Generations) -> Option<Transform> {
+    pub fn lookup(&self, place: Place, key: &FlowKey, now: u32, current: &Current) -> Option<&Transform> {
         let words = key.words();
         for way in [place.0, place.0 + 1] {
             let entry = &self.entries[way];
-            if entry.made_from == current && now <= entry.until && same(&self.keys[way], words) {
-                return Some(entry.transform);
+            let made_today = entry.made_from == current.of(&entry.transform);
+            if made_today && now <= entry.until && same(&self.keys[way], words) {
+                return Some(&entry.transform);
             }
         }
         None
@@ -114,15 +149,16 @@ impl FlowCache {
         self.entries.fill(Entry::NEVER);
     }
 
-    /// Keeps an answer until the second `until`.
+    /// Keeps an answer, made from tables of these generations, until the second `until`.
     pub fn insert(
         &mut self,
         place: Place,
         key: &FlowKey,
-        made_from: Generations,
+        current: &Current,
         until: u32,
         transform: Transform,
     ) {
+        let made_from = current.of(&transform);
         let (first, second) = (place.0, place.0 + 1);
         if self.keys[first] != *key.words() {
             self.keys[second] = self.keys[first];
@@ -149,26 +185,32 @@ mod tests {
         FlowKey::new(Headers { source_port: n, ..Headers::default() }, PortId::default())
     }
 
-    const NOW: Generations = Generations { tables: 1, learned: 1 };
+    const MADE: Generations = Generations { tables: 1, learned: 1 };
+    const NOW: Current = Current { bridged: MADE, routed: Generations { tables: 9, learned: 9 } };
 
     #[test]
-    fn a_key_is_one_cache_line() {
+    fn key_and_answer_are_one_cache_line_each() {
         assert_eq!((size_of::<FlowKey>(), align_of::<FlowKey>()), (64, 64));
+        assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
+    }
+
+    fn bridged(generations: Generations) -> Current {
+        Current { bridged: generations, ..NOW }
     }
 
     #[test]
     fn an_answer_ends_with_its_time_or_its_tables() {
         let mut cache = FlowCache::new(64, Seed::new(3));
         let place = cache.place(&key(1));
-        let transform = Transform { egress: PortId::new(9).unwrap() };
-        cache.insert(place, &key(1), NOW, 10, transform);
-        assert_eq!(cache.lookup(place, &key(1), 10, NOW), Some(transform));
-        assert_eq!(cache.lookup(place, &key(1), 11, NOW), None);
-        assert_eq!(cache.lookup(place, &key(1), 10, Generations { tables: 2, ..NOW }), None);
-        assert_eq!(cache.lookup(place, &key(1), 10, Generations { learned: 2, ..NOW }), None);
-        assert_eq!(cache.lookup(place, &key(2), 10, NOW), None);
+        let transform = Transform { egress: PortId::new(9).unwrap(), routed: None };
+        cache.insert(place, &key(1), &NOW, 10, transform);
+        assert_eq!(cache.lookup(place, &key(1), 10, &NOW), Some(&transform));
+        assert_eq!(cache.lookup(place, &key(1), 11, &NOW), None);
+        assert_eq!(cache.lookup(place, &key(1), 10, &bridged(Generations { tables: 2, ..MADE })), None);
+        assert_eq!(cache.lookup(place, &key(1), 10, &bridged(Generations { learned: 2, ..MADE })), None);
+        assert_eq!(cache.lookup(place, &key(2), 10, &NOW), None);
         cache.forget_all();
-        assert_eq!(cache.lookup(place, &key(1), 10, NOW), None);
+        assert_eq!(cache.lookup(place, &key(1), 10, &NOW), None);
     }
 
     proptest! {
@@ -180,12 +222,12 @@ mod tests {
             for (n, egress, insert) in steps {
                 let place = cache.place(&key(n));
                 if insert {
-                    let transform = Transform { egress: PortId::new(egress).unwrap() };
-                    cache.insert(place, &key(n), NOW, 10, transform);
+                    let transform = Transform { egress: PortId::new(egress).unwrap(), routed: None };
+                    cache.insert(place, &key(n), &NOW, 10, transform);
                     told.insert(n, transform);
-                    prop_assert_eq!(cache.lookup(place, &key(n), 1, NOW), Some(transform));
-                } else if let Some(answer) = cache.lookup(place, &key(n), 1, NOW) {
-                    prop_assert_eq!(Some(&answer), told.get(&n));
+                    prop_assert_eq!(cache.lookup(place, &key(n), 1, &NOW), Some(&transform));
+                } else if let Some(answer) = cache.lookup(place, &key(n), 1, &NOW) {
+                    prop_assert_eq!(Some(answer), told.get(&n));
                 }
             }
         }

@@ -5,26 +5,39 @@
 //! a turn's frames in batches, decides each and transmits, to completion; nothing is kept between calls but tables. Every
 //! shard holds a queue of every port, so a frame never changes threads and shards share nothing they write.
 //!
+//! What is for a gateway is routed ([`routing`]); a routed frame is rewritten where it lies. Frames of the gateway's
+//! own (an answer, a question to a network) are written into one buffer kept for them.
+//!
 //! Bounded work: a turn ends once it had [`BATCH_FRAMES`] frames, each decided in constant time or flooded once to
 //! each member, so that no port can keep the others waiting longer than one turn. Everything is allocated when
 //! a port or network is attached; `service` allocates nothing.
 
-use std::io::IoSlice;
+mod chores;
+mod routing;
+mod transmit;
+
 use std::sync::Arc;
+
+pub use self::chores::{Announcement, Chore};
+use self::chores::Chores;
 
 use vswitch_wire::{Headers, MacAddr, Parsed, parse};
 
 use crate::bridge::Stages;
-use crate::coalesce::{Coalescer, Group, Offer};
+use crate::coalesce::{Coalescer, Offer};
 use crate::counters::{NetworkCounters, PortCounters};
-use crate::device::{BATCH_FRAMES, Device, DeviceError, Received, TransmitError};
+use crate::device::{BATCH_FRAMES, Device, DeviceError, Received};
 use crate::drop_reason::DropReason;
 use crate::fdb::{Fdb, FdbEntry};
-use crate::flow::{FlowCache, FlowKey, Generations, Transform};
+use crate::flow::{Current, FlowCache, FlowKey, Generations, Place, Transform};
 use crate::frame::{Frame, Pool};
+use crate::gateway::ReplyLimit;
 use crate::hash::Seed;
 use crate::id::{NetworkId, PortId};
-use crate::segment;
+use crate::neighbor::Held;
+use crate::parent::Parent;
+use crate::router::Router;
+use crate::router::hearing::GatewayStage;
 use crate::storm::Storm;
 use crate::tables::{BridgeSettings, Port, Tables};
 use crate::time::Time;
@@ -38,6 +51,9 @@ const EXPIRE_SLOTS: usize = 4096;
 
 /// The most observations kept for the other workers until they are taken.
 const HEARD: usize = 1024;
+
+/// Frames that may be walking again at once; more are taken from where they wait later.
+const AGAIN: usize = 64;
 
 /// How a call of [`Shard::service`] ended.
 #[derive(Debug)]
@@ -67,6 +83,17 @@ struct Slot<D> {
     device: D,
     counters: Arc<PortCounters>,
     storm: Storm,
+    /// How often the gateway may still answer this port.
+    replies: ReplyLimit,
+}
+
+/// A frame's place in the flow cache, should its decision be kept.
+#[derive(Debug)]
+struct Flow {
+    place: Place,
+    key: FlowKey,
+    current: Current,
+    until: u32,
 }
 
 /// A network's part that this worker owns.
@@ -88,6 +115,14 @@ pub struct Shard<D> {
     parsed: Vec<Parsed>,
     coalescer: Coalescer,
     heard: Vec<Heard>,
+    router: Arc<Router>,
+    /// Grows with every change of what was learned on any network that makes decisions wrong.
+    moves: u32,
+    /// What a gateway says itself.
+    own: Frame,
+    /// Frames that waited for something that is known now.
+    again: Vec<Held>,
+    chores: Chores,
     seed: Seed,
 }
 
@@ -100,11 +135,12 @@ struct Ports<D> {
 }
 
 impl<D: Device> Shard<D> {
-    /// A shard without ports. `seed` is the switch's secret for its hash tables.
-    pub fn new(seed: Seed) -> Self {
-        // One frame more than a batch: the scratch frame.
-        let mut pool = Pool::new(BATCH_FRAMES + 1);
-        let scratch = pool.take().unwrap_or_else(|| unreachable!("a new pool is full"));
+    /// A shard without ports. `seed` is the switch's secret for its hash tables, `router` is shared by all its shards.
+    pub fn new(seed: Seed, router: Arc<Router>) -> Self {
+        // Two frames more than a batch: the scratch frame and the gateways' own.
+        let mut pool = Pool::new(BATCH_FRAMES + 2);
+        let mut spare = || pool.take().unwrap_or_else(|| unreachable!("a new pool is full"));
+        let (scratch, own) = (spare(), spare());
         Self {
             ports: Ports { slots: Vec::new(), scratch },
             domains: Vec::new(),
@@ -114,6 +150,11 @@ impl<D: Device> Shard<D> {
             parsed: Vec::with_capacity(BATCH_FRAMES),
             coalescer: Coalescer::new(),
             heard: Vec::with_capacity(HEARD),
+            router,
+            moves: 0,
+            own,
+            again: Vec::with_capacity(AGAIN),
+            chores: Chores::default(),
             seed,
         }
     }
@@ -122,7 +163,7 @@ impl<D: Device> Shard<D> {
     /// the next call of [`service`](Self::service), or not to be served yet.
     pub fn attach(&mut self, port: PortId, device: D, counters: Arc<PortCounters>) {
         self.detach(port);
-        place(&mut self.ports.slots, port.index(), Some(Slot { device, counters, storm: Storm::default() }));
+        place(&mut self.ports.slots, port.index(), Some(Slot { device, counters, storm: Storm::default(), replies: ReplyLimit::default() }));
     }
 
     /// Takes a port's device away and forgets what was heard on the port and every decision made so far: the
@@ -132,6 +173,7 @@ impl<D: Device> Shard<D> {
         for domain in self.domains.iter_mut().flatten() {
             domain.fdb.flush_port(port);
         }
+        self.moves = self.moves.wrapping_add(1);
         self.flows.forget_all();
         Some(slot.device)
     }
@@ -166,7 +208,9 @@ impl<D: Device> Shard<D> {
         if let Some(Some(domain)) = self.domains.get_mut(heard.network.index())
             && self.ports.has(heard.port)
         {
+            let before = domain.fdb.generation();
             domain.fdb.learn(heard.mac, heard.port, now.seconds());
+            self.moves = self.moves.wrapping_add(domain.fdb.generation().wrapping_sub(before));
         }
     }
 
@@ -176,7 +220,9 @@ impl<D: Device> Shard<D> {
         let mut left = false;
         for domain in self.domains.iter_mut().flatten() {
             if !domain.fdb.is_empty() {
+                let before = domain.fdb.generation();
                 domain.fdb.expire(now.seconds(), EXPIRE_SLOTS);
+                self.moves = self.moves.wrapping_add(domain.fdb.generation().wrapping_sub(before));
                 left |= !domain.fdb.is_empty();
             }
         }
@@ -202,6 +248,7 @@ impl<D: Device> Shard<D> {
                 self.carry(tables, ingress, &mut batch, now);
             }
             self.recycle(batch);
+            self.walk_again(tables, now);
             left = left.saturating_sub(count);
             match received {
                 // Drained is drained only when nothing came: what was carried took longer than looking again.
@@ -234,8 +281,21 @@ impl<D: Device> Shard<D> {
             counters.dropped(DropReason::NoNetwork, batch.len() as u64);
             return;
         };
+        self.decide_all(tables, port, ingress, &counters, batch, now);
+    }
+
+    /// Decides every frame of a batch and transmits it.
+    fn decide_all(
+        &mut self,
+        tables: &Tables,
+        port: &Port,
+        ingress: PortId,
+        counters: &PortCounters,
+        batch: &mut [Frame],
+        now: Time,
+    ) {
         for index in 0..batch.len() {
-            let parsed = match parse(batch[index].bytes()) {
+            let mut parsed = match parse(batch[index].bytes()) {
                 Ok(parsed) => parsed,
                 Err(defect) => {
                     counters.dropped(DropReason::Malformed(defect), 1);
@@ -244,25 +304,46 @@ impl<D: Device> Shard<D> {
                     continue;
                 }
             };
+            let verdict = self
+                .decide(tables, port, ingress, &mut batch[index], &mut parsed, now)
+                .unwrap_or_else(Verdict::Drop);
             self.parsed.push(parsed);
-            match self
-                .decide(tables, port, ingress, &mut batch[index], &parsed, now)
-                .unwrap_or_else(Verdict::Drop)
-            {
+            match verdict {
                 Verdict::Forward(egress) if self.reaches(tables, egress, port.network) => {
                     self.forward(tables, egress, batch, index);
                 }
-                Verdict::Forward(_) => counters.dropped(DropReason::EgressDown, 1),
+                Verdict::Routed(egress) if self.ports.has(egress) => self.forward(tables, egress, batch, index),
+                Verdict::Forward(_) | Verdict::Routed(_) => counters.dropped(DropReason::EgressDown, 1),
+                Verdict::Fragmented(egress) => {
+                    self.release(tables, batch);
+                    self.ports.send_fragments(egress, &batch[index], &self.parsed[index], tables);
+                }
                 Verdict::Flood => {
                     // A flood must not overtake what was held for any of its ports.
-                    while let Some(group) = self.coalescer.release_any() {
-                        self.ports.send_group(&group, batch, &self.parsed, tables);
-                    }
-                    self.flood(tables, port.network, ingress, &counters, &mut batch[index], index);
+                    self.release(tables, batch);
+                    let except = Some(ingress);
+                    self.flood(tables, port.network, except, counters, &mut batch[index], index);
                 }
-                Verdict::Drop(reason) => counters.dropped(reason, 1),
+                Verdict::RoutedFlood(network) => {
+                    self.release(tables, batch);
+                    self.flood(tables, network, None, counters, &mut batch[index], index);
+                }
+                Verdict::Taken => self.send_own(tables, ingress),
+                Verdict::Held => {}
+                Verdict::Drop(reason) => {
+                    counters.dropped(reason, 1);
+                    self.send_own(tables, ingress);
+                }
+                // `decide` asks the router itself.
+                Verdict::Route => counters.dropped(DropReason::NoRoute, 1),
             }
         }
+        self.release(tables, batch);
+    }
+
+    /// Writes every group that is open.
+    #[inline]
+    fn release(&mut self, tables: &Tables, batch: &mut [Frame]) {
         while let Some(group) = self.coalescer.release_any() {
             self.ports.send_group(&group, batch, &self.parsed, tables);
         }
@@ -276,7 +357,7 @@ impl<D: Device> Shard<D> {
         port: &Port,
         ingress: PortId,
         frame: &mut Frame,
-        parsed: &Parsed,
+        parsed: &mut Parsed,
         now: Time,
     ) -> Result<Verdict, DropReason> {
         frame.offload = frame.offload.validate(parsed, frame.len())?;
@@ -286,12 +367,28 @@ impl<D: Device> Shard<D> {
             return Err(DropReason::NoNetwork);
         };
         let seconds = now.seconds();
-        let current = Generations { tables: network.generation, learned: domain.fdb.generation() };
+        let mut current = Current {
+            bridged: Generations { tables: network.generation, learned: domain.fdb.generation() },
+            routed: Generations {
+                tables: tables.generation(),
+                learned: self.router.epoch().wrapping_add(self.moves),
+            },
+        };
         let key = FlowKey::new(parsed.headers, ingress);
-        let flow = self.flows.place(&key);
-        if let Some(transform) = self.flows.lookup(flow, &key, seconds, current) {
-            domain.counters.flow_hits.add(1);
-            return Ok(Verdict::Forward(transform.egress));
+        let place = self.flows.place(&key);
+        if let Some(transform) = self.flows.lookup(place, &key, seconds, &current) {
+            match &transform.routed {
+                None => {
+                    domain.counters.flow_hits.add(1);
+                    return Ok(Verdict::Forward(transform.egress));
+                }
+                Some(routed) if routing::still_holds(routed, frame, parsed, self.router.activity(), seconds) => {
+                    domain.counters.flow_hits.add(1);
+                    routing::rewrite(routed, frame, parsed)?;
+                    return Ok(Verdict::Routed(transform.egress));
+                }
+                Some(_) => {}
+            }
         }
 
         domain.counters.flow_misses.add(1);
@@ -304,20 +401,33 @@ impl<D: Device> Shard<D> {
             fdb: &mut domain.fdb,
             storm: &mut slot.storm,
             counters: &domain.counters,
+            gateway: GatewayStage {
+                router: &self.router,
+                network: port.network,
+                replies: &mut slot.replies,
+                reply: &mut self.own,
+                again: &mut self.again,
+            },
         };
         let decision = stages.decide(ingress, frame.bytes(), parsed, now);
         if decision.learned && self.heard.len() < HEARD {
             self.heard.push(Heard { network: port.network, mac: parsed.headers.source, port: ingress });
         }
-        if let Verdict::Forward(egress) = decision.verdict
-            && decision.cacheable
-        {
-            // Learning may have moved the source, so the decision is of the generation after it.
-            let made_from = Generations { learned: domain.fdb.generation(), ..current };
-            let until = seconds.saturating_add(network.settings.fdb.ageing / 8);
-            self.flows.insert(flow, &key, made_from, until, Transform { egress });
+        // Learning may have moved the source, so the decision is of the generation after it.
+        let learned = domain.fdb.generation();
+        self.moves = self.moves.wrapping_add(learned.wrapping_sub(current.bridged.learned));
+        current.bridged.learned = learned;
+        current.routed.learned = self.router.epoch().wrapping_add(self.moves);
+        let flow = Flow { place, key, current, until: seconds.saturating_add(network.settings.fdb.ageing / 8) };
+        match decision.verdict {
+            Verdict::Forward(egress) if decision.cacheable => {
+                let transform = Transform { egress, routed: None };
+                self.flows.insert(flow.place, &flow.key, &flow.current, flow.until, transform);
+                Ok(decision.verdict)
+            }
+            Verdict::Route => self.route(tables, port.network, ingress, frame, parsed, &flow, now),
+            verdict => Ok(verdict),
         }
-        Ok(decision.verdict)
     }
 
     /// Whether a frame of `network` may and can leave at `egress`: what was learned may be older than the tables.
@@ -347,15 +457,17 @@ impl<D: Device> Shard<D> {
         &mut self,
         tables: &Tables,
         network: NetworkId,
-        ingress: PortId,
+        except: Option<PortId>,
         counters: &PortCounters,
         frame: &mut Frame,
         index: usize,
     ) {
-        let members = tables.network(network).map_or(&[][..], |network| &network.members);
+        let Some(domain) = tables.network(network) else { return };
+        let source = self.parsed[index].headers.source;
         let mut copies = 0;
-        for egress in members.iter().copied().filter(|member| *member != ingress) {
-            if self.reaches(tables, egress, network) {
+        for egress in domain.members.iter().copied().filter(|member| Some(*member) != except) {
+            let copied = |parent: &Parent| parent.copies_to(domain, except, source, egress);
+            if self.reaches(tables, egress, network) && domain.parent.as_ref().is_none_or(copied) {
                 self.ports.send(egress, frame, &self.parsed[index], tables);
                 copies += 1;
             }
@@ -364,81 +476,6 @@ impl<D: Device> Shard<D> {
             // The bridge saw listeners in the tables, but none has a device here yet.
             counters.dropped(DropReason::EgressDown, 1);
         }
-    }
-}
-
-impl<D: Device> Ports<D> {
-    #[inline]
-    fn has(&self, port: PortId) -> bool {
-        self.slots.get(port.index()).is_some_and(Option::is_some)
-    }
-
-    #[inline]
-    fn offloads(&self, port: PortId) -> crate::offload::Offloads {
-        match self.slots.get(port.index()) {
-            Some(Some(slot)) => slot.device.offloads(),
-            _ => crate::offload::Offloads::NONE,
-        }
-    }
-
-    /// Sends one frame to one port, finishing in software what the device does not.
-    #[inline]
-    fn send(&mut self, egress: PortId, frame: &mut Frame, parsed: &Parsed, tables: &Tables) {
-        let Some(Some(slot)) = self.slots.get_mut(egress.index()) else { return };
-        if frame.offload.longest_packet(parsed, frame.len()) > mtu(tables, egress) {
-            slot.counters.dropped(DropReason::ExceedsMtu, 1);
-            return;
-        }
-        if slot.device.offloads().cover(&frame.offload, parsed) {
-            let sent = slot.device.transmit(frame, &[]);
-            count_sent(&slot.counters, 1, frame.len(), sent);
-            return;
-        }
-        let finished = segment::complete(frame, parsed, &mut self.scratch, |segment| {
-            let sent = slot.device.transmit(segment, &[]);
-            count_sent(&slot.counters, 1, segment.len(), sent);
-        });
-        if let Err(reason) = finished {
-            slot.counters.dropped(reason, 1);
-        }
-    }
-
-    fn send_group(&mut self, group: &Group, batch: &mut [Frame], parsed: &[Parsed], tables: &Tables) {
-        let head = group.head();
-        // The head is as long as any packet of the group. Where it does not fit, a shorter one behind it may.
-        let longest = batch[head].offload.longest_packet(&parsed[head], batch[head].len());
-        if group.count() == 1 || longest > mtu(tables, group.egress) {
-            for member in std::iter::once(head).chain(group.tails()) {
-                self.send(group.egress, &mut batch[member], &parsed[member], tables);
-            }
-            return;
-        }
-        let Some(Some(slot)) = self.slots.get_mut(group.egress.index()) else { return };
-        let frames = group.count() as u64;
-        let mut tails = [IoSlice::new(&[]); BATCH_FRAMES];
-        let Some((head_frame, tails)) = group.assemble(batch, &mut tails) else {
-            slot.counters.dropped(DropReason::BadOffload, frames);
-            return;
-        };
-        let length = head_frame.len() + tails.iter().map(|tail| tail.len()).sum::<usize>();
-        let sent = slot.device.transmit(head_frame, tails);
-        count_sent(&slot.counters, frames, length, sent);
-    }
-}
-
-/// The longest packet a port carries, in bytes.
-#[inline]
-fn mtu(tables: &Tables, port: PortId) -> usize {
-    tables.port(port).map_or(0, |port| port.mtu.into())
-}
-
-#[inline]
-fn count_sent(counters: &PortCounters, frames: u64, bytes: usize, sent: Result<(), TransmitError>) {
-    match sent {
-        Ok(()) => counters.sent(frames, bytes as u64),
-        Err(TransmitError::Down) => counters.dropped(DropReason::EgressDown, frames),
-        Err(TransmitError::Full) => counters.dropped(DropReason::EgressFull, frames),
-        Err(TransmitError::Refused) => counters.dropped(DropReason::EgressRefused, frames),
     }
 }
 

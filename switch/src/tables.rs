@@ -13,6 +13,9 @@ use vswitch_wire::MacAddr;
 use crate::fdb::FdbLimits;
 use crate::guard::Guard;
 use crate::id::{NetworkId, PortId};
+use crate::nat::NatRules;
+use crate::parent::Parent;
+use crate::route::Fib;
 use crate::storm::StormLimits;
 
 /// A snapshot of every port and network.
@@ -20,6 +23,9 @@ use crate::storm::StormLimits;
 pub struct Tables {
     ports: Vec<Option<Port>>,
     networks: Vec<Option<Network>>,
+    nat: Option<Arc<NatRules>>,
+    uplink: Option<NetworkId>,
+    generation: u32,
 }
 
 /// A port as configured.
@@ -66,6 +72,10 @@ pub struct Network {
     pub static_macs: HashMap<MacAddr, PortId>,
     /// Whether members reach each other, and not only the gateway.
     pub icc: bool,
+    /// Whether it only routes: every frame of a member is for the gateway, and nothing is sent to all.
+    pub layer3_only: bool,
+    /// The interface it lives on, if it is a part of a LAN and not a bridge of its own.
+    pub parent: Option<Parent>,
     /// The network's router; none where there is none to be reached.
     pub gateway: Option<Arc<Gateway>>,
 }
@@ -79,6 +89,8 @@ pub struct Gateway {
     pub addresses: Vec<IpNet>,
     /// Further addresses it answers ARP requests and neighbour solicitations for: what NAT translates to.
     pub answers_for: Vec<IpAddr>,
+    /// The network's own routing table.
+    pub routes: Fib,
     /// Who is known to live on the network: the configured attachments.
     pub hosts: HashMap<IpAddr, Host>,
     /// The longest packet that the network carries, in bytes.
@@ -120,6 +132,8 @@ impl Network {
             members: Vec::new(),
             static_macs: HashMap::new(),
             icc: true,
+            layer3_only: false,
+            parent: None,
             gateway: None,
         }
     }
@@ -129,11 +143,45 @@ impl Tables {
     /// Sets or clears a port.
     pub fn set_port(&mut self, id: PortId, port: Option<Port>) {
         place(&mut self.ports, id.index(), port);
+        self.generation = self.generation.wrapping_add(1);
     }
 
     /// Sets or clears a network.
     pub fn set_network(&mut self, id: NetworkId, network: Option<Network>) {
         place(&mut self.networks, id.index(), network);
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// Says which network leads outside, and how addresses are translated on the way there and back.
+    pub fn set_uplink(&mut self, uplink: Option<NetworkId>, nat: Option<Arc<NatRules>>) {
+        self.uplink = uplink;
+        self.nat = nat;
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// Changes with every change of anything: what a routed flow was decided from.
+    #[inline]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The network that leads outside.
+    #[inline]
+    pub fn uplink(&self) -> Option<NetworkId> {
+        self.uplink
+    }
+
+    /// How addresses are translated between inside and outside.
+    #[inline]
+    pub fn nat(&self) -> Option<&NatRules> {
+        self.nat.as_deref()
+    }
+
+    /// Every network's router, with the network it is on.
+    pub fn gateways(&self) -> impl Iterator<Item = (NetworkId, &Gateway)> {
+        self.networks.iter().enumerate().filter_map(|(index, network)| {
+            Some((NetworkId::new(index)?, network.as_ref()?.gateway.as_deref()?))
+        })
     }
 
     /// The port, if there is one.

@@ -1,0 +1,250 @@
+//! The way through the router: a flow the cache knows is rewritten in place, another walks the stages.
+
+use vswitch_wire::{Parsed, TcpHeader, parse};
+
+use super::{Flow, Shard};
+use crate::clamp;
+use crate::conntrack::Activity;
+use crate::device::Device;
+use crate::drop_reason::DropReason;
+use crate::flow::{Routed, Transform};
+use crate::frame::Frame;
+use crate::gateway::{self, ErrorKind, announce};
+use crate::id::{NetworkId, PortId};
+use crate::neighbor::Held;
+use crate::quoted;
+use crate::router::walk::{Stop, Walk, Way};
+use crate::tables::{Gateway, Tables};
+use crate::time::Time;
+use crate::verdict::Verdict;
+
+/// Segments that begin or end a connection, which the connection table has to see.
+const BEGINS_OR_ENDS: u8 = TcpHeader::SYN | TcpHeader::FIN | TcpHeader::RST;
+
+/// How long a routed flow is answered from the cache before it walks the stages again, in seconds: its neighbour's
+/// entry and its source's place stay fresh.
+const ROUTED_FLOW_LASTS: u32 = 10;
+
+/// Whether a cached answer is right for this packet of its flow: the connection is still there and the packet neither
+/// begins nor ends it, fits the way, and has hops left.
+#[inline]
+pub(super) fn still_holds(
+    routed: &Routed,
+    frame: &Frame,
+    parsed: &Parsed,
+    activity: &Activity,
+    seconds: u32,
+) -> bool {
+    if let Some(connection) = routed.connection
+        && (parsed.tcp_flags & BEGINS_OR_ENDS != 0 || !activity.touch(connection, seconds))
+    {
+        return false;
+    }
+    hops_left(frame.bytes(), parsed) > 1
+        && frame.offload.longest_packet(parsed, frame.len()) <= usize::from(routed.mtu)
+}
+
+#[inline]
+fn hops_left(bytes: &[u8], parsed: &Parsed) -> u8 {
+    // The TTL of IPv4, the hop limit of IPv6.
+    let offset = if parsed.headers.is_ipv4() { 8 } else { 7 };
+    bytes.get(usize::from(parsed.layer3_offset) + offset).copied().unwrap_or(0)
+}
+
+/// Makes of a packet what its flow's answer says.
+#[inline]
+pub(super) fn rewrite(routed: &Routed, frame: &mut Frame, parsed: &mut Parsed) -> Result<(), DropReason> {
+    let offload = frame.offload;
+    if let Some(translation) = &routed.translation {
+        translation.apply(frame.bytes_mut(), parsed, &offload)?;
+        translation.update(&mut parsed.headers);
+    }
+    routed.hop.apply(frame.bytes_mut(), parsed)
+}
+
+impl<D: Device> Shard<D> {
+    /// Walks the stages of layer 3 with a packet for the gateway of `network`.
+    #[expect(clippy::too_many_arguments, reason = "everything a decision depends on is an argument")]
+    pub(super) fn route(
+        &mut self,
+        tables: &Tables,
+        network: NetworkId,
+        ingress: PortId,
+        frame: &mut Frame,
+        parsed: &mut Parsed,
+        flow: &Flow,
+        now: Time,
+    ) -> Result<Verdict, DropReason> {
+        let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref()) else {
+            return Err(DropReason::NoRoute);
+        };
+        let router = std::sync::Arc::clone(&self.router);
+        let walk = Walk { tables, router: &router, ingress, network, gateway, now };
+        match walk.decide(frame, parsed) {
+            Ok(way) => self.go(tables, &way, frame, parsed, flow, now),
+            Err(Stop::Drop(reason)) => Err(reason),
+            Err(Stop::Tell(reason, kind)) => {
+                self.tell(gateway, ingress, kind, frame, parsed, now);
+                Err(reason)
+            }
+            Err(Stop::Local) => self.local(tables, gateway, ingress, frame, parsed, now),
+            Err(Stop::Fragment) => Ok(Verdict::Held),
+            Err(Stop::Pending { network, address, ask }) => {
+                if ask {
+                    self.ask(tables, network, address);
+                }
+                let held = Held { ingress, frame: frame.bytes().into(), offload: frame.offload };
+                let kept = router.neighbors(|neighbors| neighbors.hold(network, address, held));
+                if kept { Ok(Verdict::Held) } else { Err(DropReason::NeighborPending) }
+            }
+        }
+    }
+
+    /// Rewrites a packet for its way and finds the port.
+    fn go(
+        &mut self,
+        tables: &Tables,
+        way: &Way,
+        frame: &mut Frame,
+        parsed: &mut Parsed,
+        flow: &Flow,
+        now: Time,
+    ) -> Result<Verdict, DropReason> {
+        let offload = frame.offload;
+        if let Some(change) = &way.quoted {
+            quoted::rewrite(frame.bytes_mut(), parsed, &change.quoted, change.side, change.to)?;
+        }
+        for translation in way.translations.iter().flatten() {
+            translation.apply(frame.bytes_mut(), parsed, &offload)?;
+            translation.update(&mut parsed.headers);
+        }
+        way.hop.apply(frame.bytes_mut(), parsed)?;
+        if let Some(mtu) = way.clamp {
+            clamp::clamp(frame.bytes_mut(), parsed, &offload, mtu);
+        }
+        let Some(egress) = way.port.or_else(|| self.station(tables, way, now)) else {
+            return Ok(Verdict::RoutedFlood(way.network));
+        };
+        if way.fragments {
+            return Ok(Verdict::Fragmented(egress));
+        }
+        if way.cacheable {
+            let translation = way.translations.iter().flatten().copied().next();
+            let routed = Routed { hop: way.hop, mtu: way.mtu, translation, connection: way.connection };
+            let until = flow.until.min(now.seconds().saturating_add(ROUTED_FLOW_LASTS));
+            let transform = Transform { egress, routed: Some(routed) };
+            self.flows.insert(flow.place, &flow.key, &flow.current, until, transform);
+        }
+        Ok(Verdict::Routed(egress))
+    }
+
+    /// The port behind which the next hop lives, as the bridge of its network knows.
+    fn station(&self, tables: &Tables, way: &Way, now: Time) -> Option<PortId> {
+        let network = tables.network(way.network)?;
+        let mac = way.hop.destination;
+        let learned = || self.domains.get(way.network.index())?.as_ref()?.fdb.lookup(mac, now.seconds());
+        network.static_macs.get(&mac).copied().or_else(learned).or(match network.members[..] {
+            [only] => Some(only),
+            _ => None,
+        })
+    }
+
+    /// Writes what the gateway answers to a packet for itself that nothing on it wants.
+    fn local(
+        &mut self,
+        tables: &Tables,
+        gateway: &Gateway,
+        ingress: PortId,
+        frame: &Frame,
+        parsed: &Parsed,
+        now: Time,
+    ) -> Result<Verdict, DropReason> {
+        // From outside, silence: RFC 5382 REQ-4 asks for it, and what is not published is nobody's business.
+        let outside = tables.port(ingress).map(|port| port.network) == tables.uplink();
+        if gateway::echo(gateway, frame.bytes(), parsed, &mut self.own) {
+            return if self.may_reply(ingress, now) { Ok(Verdict::Taken) } else { Err(DropReason::ReplyLimit) };
+        }
+        if outside {
+            return Err(DropReason::NotPublished);
+        }
+        if gateway::refuse(gateway, frame.bytes(), parsed, &frame.offload, &mut self.own)
+            && !self.may_reply(ingress, now)
+        {
+            return Err(DropReason::ReplyLimit);
+        }
+        Err(DropReason::GatewayClosed)
+    }
+
+    /// Writes an ICMP error for the sender of a packet.
+    fn tell(
+        &mut self,
+        gateway: &Gateway,
+        ingress: PortId,
+        kind: ErrorKind,
+        frame: &Frame,
+        parsed: &Parsed,
+        now: Time,
+    ) {
+        if gateway::error(kind, gateway, frame.bytes(), parsed, &frame.offload, &mut self.own) {
+            self.may_reply(ingress, now);
+        }
+    }
+
+    /// Whether the gateway may still answer this port; if not, what it had written is gone.
+    fn may_reply(&mut self, ingress: PortId, now: Time) -> bool {
+        let Some(Some(slot)) = self.ports.slots.get_mut(ingress.index()) else { return false };
+        let may = slot.replies.admit_error(now);
+        if !may {
+            self.own.clear();
+        }
+        may
+    }
+
+    /// Sends what the gateway has written, if anything, to one port.
+    pub(super) fn send_own(&mut self, tables: &Tables, port: PortId) {
+        if self.own.is_empty() {
+            return;
+        }
+        if let Ok(parsed) = parse(self.own.bytes()) {
+            self.ports.send(port, &mut self.own, &parsed, tables);
+        }
+        self.own.clear();
+    }
+
+    /// Sends what the gateway has written to every port of a network.
+    pub(super) fn send_own_to_all(&mut self, tables: &Tables, network: NetworkId) {
+        let members = tables.network(network).map_or(&[][..], |network| &network.members);
+        if let Ok(parsed) = parse(self.own.bytes()) {
+            for member in members {
+                self.ports.send(*member, &mut self.own, &parsed, tables);
+            }
+        }
+        self.own.clear();
+    }
+
+    /// Asks a network who has an address.
+    pub(super) fn ask(&mut self, tables: &Tables, network: NetworkId, address: std::net::IpAddr) {
+        if let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref()) {
+            announce::solicit(gateway, address, None, &mut self.own);
+            self.send_own_to_all(tables, network);
+        }
+    }
+
+    /// Lets frames walk again that waited for something that is known now.
+    pub(super) fn walk_again(&mut self, tables: &Tables, now: Time) {
+        while let Some(held) = self.again.pop() {
+            let (Some(port), Some(mut frame)) = (tables.port(held.ingress), self.pool.take()) else { continue };
+            let Some(Some(slot)) = self.ports.slots.get(held.ingress.index()) else {
+                self.pool.put(frame);
+                continue;
+            };
+            let counters = std::sync::Arc::clone(&slot.counters);
+            frame.copy_from(&held.frame);
+            frame.offload = held.offload;
+            let mut batch = std::mem::take(&mut self.batch);
+            batch.push(frame);
+            self.decide_all(tables, port, held.ingress, &counters, &mut batch, now);
+            self.recycle(batch);
+        }
+    }
+}
