@@ -34,6 +34,7 @@ pub mod hash;
 pub mod id;
 pub mod memory;
 pub mod offload;
+pub mod route;
 pub mod segment;
 pub mod shard;
 pub mod storm;
