@@ -21,10 +21,10 @@ use vswitch_wire::MacAddr;
 use self::pool::Pool;
 pub(crate) use self::{
     defaults::DefaultSubnets,
-    pool::{Exhausted, first_usable, own_addresses},
+    pool::{Exhausted, first_usable, gateway_mac, own_addresses},
 };
 use crate::{
-    model::{Attachment, Config, Container, Netns, Network, NetworkMode, PortDriver},
+    model::{Attachment, Config, Container, Limits, Netns, Network, NetworkMode, PortDriver},
     names::{ContainerName, InterfaceName, NetworkName},
 };
 
@@ -86,6 +86,7 @@ pub(crate) struct Request {
     pub(crate) aliases: Vec<String>,
     pub(crate) source_guard: bool,
     pub(crate) port_driver: PortDriver,
+    pub(crate) limits: Limits,
 }
 
 impl Allotter {
@@ -141,6 +142,7 @@ impl Allotter {
             dns_options: Vec::new(),
             labels: BTreeMap::new(),
             environment: BTreeMap::new(),
+            ports: Vec::new(),
             attachments: vec![attachment],
         })
     }
@@ -203,10 +205,13 @@ impl Allotter {
             ipv6_address,
             gateway4: gateway4.flatten(),
             gateway6: gateway6.flatten(),
+            default_on_device4: false,
+            default_on_device6: false,
             gw_priority: request.gw_priority,
             aliases: request.aliases,
             source_guard: request.source_guard,
             port_driver: request.port_driver,
+            limits: request.limits,
         })
     }
 
@@ -236,6 +241,7 @@ impl Request {
             aliases: Vec::new(),
             source_guard: true,
             port_driver: PortDriver::default(),
+            limits: Limits::default(),
         }
     }
 }

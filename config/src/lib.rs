@@ -40,7 +40,15 @@ pub struct Surroundings<'a> {
     pub netns_exists: &'a dyn Fn(&NetnsRef) -> Result<(), String>,
     /// Chooses the IPv6 prefix of networks that name none: the same for one machine, another for another.
     pub ula_seed: u64,
+    /// Where free host ports come from: first and last, the first not above the last, neither 0.
+    pub ephemeral_ports: (u16, u16),
+    /// Whether the host keeps a port of those for somebody else.
+    pub port_is_reserved: &'a dyn Fn(u16) -> bool,
 }
+
+/// The range of free host ports where the host names none: Docker's fallback, the dynamic ports of RFC 6335 §6 but for
+/// the first.
+pub const DEFAULT_EPHEMERAL_PORTS: (u16, u16) = (49_153, 65_535);
 
 /// Reads and checks a configuration and fills in everything it leaves open.
 ///

@@ -6,7 +6,7 @@ use crate::{
     allot::{Allotter, Exhausted, Request, interface_name, keep_one_default_route, list},
     check::{PlannedContainer, PlannedNetwork, PlannedNetworks},
     diagnostic::{Diagnostic, Diagnostics},
-    model::{Attachment, Container},
+    model::{Attachment, Container, Limits},
     names::{ContainerName, InterfaceName},
     parse::RawAttachment,
 };
@@ -83,6 +83,7 @@ fn attach(
         aliases: raw.aliases.clone(),
         source_guard: raw.source_guard,
         port_driver: raw.port.as_ref().map(|at| at.value).unwrap_or_default(),
+        limits: Limits::default(),
     };
     allotter.attach(container, &network.network.name, request)
 }

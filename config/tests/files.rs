@@ -5,7 +5,7 @@
 
 use std::{fs, path::PathBuf};
 
-use vswitch_config::{Source, Surroundings, load, model::NetnsRef};
+use vswitch_config::{DEFAULT_EPHEMERAL_PORTS, Source, Surroundings, load, model::NetnsRef};
 
 fn sources(folder: &str) -> Vec<(String, Source)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
@@ -34,6 +34,8 @@ fn surroundings() -> Surroundings<'static> {
             NetnsRef::Name(_) | NetnsRef::Path(_) => Err("no such file".to_owned()),
         },
         ula_seed: 1,
+        ephemeral_ports: DEFAULT_EPHEMERAL_PORTS,
+        port_is_reserved: &|port| port == 49_160,
     }
 }
 

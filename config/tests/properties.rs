@@ -10,11 +10,21 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net};
 use proptest::prelude::*;
-use vswitch_config::{AllotError, Allotter, Config, Diagnostics, Source, Surroundings, load};
+use vswitch_config::{
+    AllotError, Allotter, Config, DEFAULT_EPHEMERAL_PORTS, Diagnostics, Source, Surroundings, load,
+};
 
 fn load_text(text: String) -> (Source, Result<Config, Diagnostics>) {
     let source = Source { name: "vswitch.toml".into(), text };
-    let result = load(&source, &Surroundings { netns_exists: &|_| Ok(()), ula_seed: 7 });
+    let result = load(
+        &source,
+        &Surroundings {
+            netns_exists: &|_| Ok(()),
+            ula_seed: 7,
+            ephemeral_ports: DEFAULT_EPHEMERAL_PORTS,
+            port_is_reserved: &|_| false,
+        },
+    );
     (source, result)
 }
 
@@ -32,8 +42,8 @@ fn assert_sound(config: &Config) {
     let mut taken = BTreeSet::new();
     for network in config.networks.values() {
         for subnet in &network.ipam {
-            assert!(subnet.subnet.contains(&subnet.gateway));
-            taken.insert((network.name.clone(), subnet.gateway));
+            assert!(subnet.gateway.is_none_or(|gateway| subnet.subnet.contains(&gateway)));
+            taken.extend(subnet.gateway.map(|gateway| (network.name.clone(), gateway)));
             taken.extend(subnet.aux_addresses.values().map(|address| (network.name.clone(), *address)));
         }
     }

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use vswitch_config::model::{Attachment, Config, Container, Network, NetworkMode};
-use vswitch_config::{AllotError, Allotter, Diagnostics, Source, Surroundings, load};
+use vswitch_config::{
+    AllotError, Allotter, DEFAULT_EPHEMERAL_PORTS, Diagnostics, Source, Surroundings, load,
+};
 
 /// Loads `text` and checks what comes of it.
 ///
@@ -13,7 +15,12 @@ use vswitch_config::{AllotError, Allotter, Diagnostics, Source, Surroundings, lo
 /// When a promise of the crate is broken.
 pub fn check(text: &str) {
     let source = Source { name: "fuzz.toml".to_owned(), text: text.to_owned() };
-    let surroundings = Surroundings { netns_exists: &|_| Ok(()), ula_seed: 7 };
+    let surroundings = Surroundings {
+        netns_exists: &|_| Ok(()),
+        ula_seed: 7,
+        ephemeral_ports: DEFAULT_EPHEMERAL_PORTS,
+        port_is_reserved: &|_| false,
+    };
     let loaded = load(&source, &surroundings);
     assert_eq!(load(&source, &surroundings), loaded, "the same text, another answer");
     match loaded {
@@ -62,7 +69,7 @@ fn check_network(network: &Network) {
     }
     for subnet in &network.ipam {
         assert_eq!(subnet.subnet, subnet.subnet.trunc(), "host bits are set");
-        assert!(subnet.subnet.contains(&subnet.gateway));
+        assert!(subnet.gateway.is_none_or(|gateway| subnet.subnet.contains(&gateway)));
         assert!(subnet.ip_range.is_none_or(|range| subnet.subnet.contains(&range)));
         assert!(subnet.aux_addresses.values().all(|address| subnet.subnet.contains(address)));
     }
@@ -115,7 +122,7 @@ fn check_attachment<'a>(attachment: &'a Attachment, config: &'a Config, taken: &
         assert!(taken.addresses.insert((name, address)), "{address} twice");
         let subnet = network.ipam.iter().find(|subnet| subnet.subnet.contains(&address));
         assert!(
-            subnet.is_some_and(|subnet| subnet.gateway != address),
+            subnet.is_some_and(|subnet| subnet.gateway != Some(address)),
             "{address} is outside or the gateway's"
         );
         assert!(network.ipam.iter().all(|subnet| subnet.aux_addresses.values().all(|aux| *aux != address)));

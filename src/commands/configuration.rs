@@ -27,7 +27,13 @@ pub(super) fn read(file: &Path) -> Result<Read, CommandError> {
         ),
     })?;
     let source = Source { name: file.display().to_string(), text };
-    let surroundings = Surroundings { netns_exists: &host::netns_exists, ula_seed: host::machine_seed() };
+    let reserved_ports = host::reserved_ports();
+    let surroundings = Surroundings {
+        netns_exists: &host::netns_exists,
+        ula_seed: host::machine_seed(),
+        ephemeral_ports: host::ephemeral_ports(),
+        port_is_reserved: &|port| reserved_ports.iter().any(|range| range.contains(&port)),
+    };
     let loaded = vswitch_config::load(&source, &surroundings);
     Ok(Read { source, loaded })
 }

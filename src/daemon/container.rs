@@ -151,12 +151,24 @@ fn plug_in(
         let queues = match attachment.port_driver {
             PortDriver::Tap => tap::create(name, workers)?.into_iter().map(PortDevice::Tap).collect(),
             PortDriver::TapPlain => vec![PortDevice::PlainTap(plain_tap::create(name)?)],
+            // The device is built in `ports` at this moment; a configuration cannot ask for it before.
+            PortDriver::Veth => return Err(no_veth(name)),
         };
         let mtu = networks.get(&attachment.network).map_or(1500, |network| network.mtu);
         netlink.configure_interface(&interface_settings(attachment, mtu))?;
         all.push(queues);
     }
     Ok(all)
+}
+
+fn no_veth(name: &str) -> vswitch_ports::Error {
+    let cause = std::io::ErrorKind::Unsupported.into();
+    vswitch_ports::Error::Netlink {
+        operation: "make the veth",
+        object: name.to_owned(),
+        cause,
+        explanation: None,
+    }
 }
 
 fn interface_settings(attachment: &Attachment, mtu: u16) -> InterfaceSettings {

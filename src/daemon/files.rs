@@ -32,7 +32,7 @@ impl Texts {
             }
         }
         let gateways = config.networks.values().map(|network| {
-            let mut gateways: Vec<_> = network.ipam.iter().map(|subnet| subnet.gateway).collect();
+            let mut gateways: Vec<_> = network.ipam.iter().filter_map(|subnet| subnet.gateway).collect();
             gateways.sort();
             (network.name.clone(), gateways)
         });

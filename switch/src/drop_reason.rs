@@ -82,7 +82,7 @@ drop_reasons! {
     MartianDestination, "martian-destination", "The destination address cannot be routed to: unspecified, loopback, multicast or reserved.";
     LandAttack, "land-attack", "Source and destination are the same address.";
     ReversePath, "reverse-path", "The source address belongs to another network than the one the packet came from.";
-    SourceRoute, "source-route", "The packet carries a source route option or a routing header of type 0, which routers must not follow (RFC 7126, RFC 5095).";
+    SourceRoute, "source-route", "The packet carries a source route option or a routing header of type 0, which routers must not follow (RFC 7126, RFC 5095); or a routing header hides the destination to be translated.";
     LinkLocalRouted, "link-local-routed", "A link-local address is not routed.";
     TtlExceeded, "ttl-exceeded", "The packet's TTL or hop limit ended here.";
     NoRoute, "no-route", "The network's routing table has no route to the destination.";

@@ -14,6 +14,7 @@
 //! | a known flow is answered from the cache | [`flow`] |
 //! | the guard refuses spoofed sources | [`guard`] |
 //! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
+//! | addresses, ports and hops are rewritten | [`rewrite`] |
 //! | the verdict is counted | [`verdict`], [`drop_reason`], [`counters`] |
 //! | same-flow neighbours become super-frames | [`coalesce`] |
 //! | an egress without offloads gets plain frames | [`segment`] |
@@ -34,6 +35,10 @@ pub mod hash;
 pub mod id;
 pub mod memory;
 pub mod offload;
+pub mod parent;
+pub mod rewrite;
+pub mod route;
+pub mod router;
 pub mod segment;
 pub mod shard;
 pub mod storm;
@@ -48,6 +53,7 @@ pub use drop_reason::DropReason;
 pub use frame::{Frame, Pool};
 pub use id::{NetworkId, PortId};
 pub use offload::{OffloadHeader, Offloads};
+pub use rewrite::{Hop, Side, Translation};
 pub use shard::{Serviced, Shard};
 pub use tables::Tables;
 pub use time::Time;

@@ -100,13 +100,25 @@ fn protocol_and_length(protocol: u8, length: u32) -> Sum {
     Sum(u16::from(protocol)) + Sum(fold(u64::from(length)))
 }
 
-/// The checksum after 16 bits of the message changed from `old` to `new`: RFC 1624 §3, equation 3.
+/// What a message's sum gains when bytes at an even offset that summed to `old` now sum to `new`.
+#[inline]
+pub fn change(old: Sum, new: Sum) -> Sum {
+    Sum(!old.0) + new
+}
+
+/// The checksum after the message's sum changed: RFC 1624 §3, equation 3.
 ///
 /// A UDP checksum of 0 means that there is none and must be left alone, and where the result is 0 for UDP,
 /// 0xffff belongs in its place.
 #[inline]
+pub fn update(checksum: u16, change: Sum) -> u16 {
+    (Sum(!checksum) + change).checksum()
+}
+
+/// The checksum after 16 bits of the message changed from `old` to `new`; see [`update`].
+#[inline]
 pub fn update_u16(checksum: u16, old: u16, new: u16) -> u16 {
-    (Sum(!checksum) + Sum(!old) + Sum(new)).checksum()
+    update(checksum, change(Sum(old), Sum(new)))
 }
 
 /// As [`update_u16`], for 32 bits at an even offset: an IPv4 address, a sequence number.

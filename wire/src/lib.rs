@@ -12,8 +12,10 @@
 mod arp;
 pub mod build;
 pub mod checksum;
+pub mod crc32c;
 mod ethernet;
 mod ethertype;
+mod extension;
 mod icmp;
 mod ipv4;
 mod ipv6;
@@ -27,6 +29,7 @@ mod vlan;
 pub use arp::ArpPacket;
 pub use ethernet::EthernetHeader;
 pub use ethertype::EtherType;
+pub use extension::{Extension, Extensions};
 pub use icmp::IcmpHeader;
 pub use ipv4::{Ipv4Header, ipv4_header_checksum_ok};
 pub use ipv6::Ipv6Header;

@@ -32,7 +32,7 @@ pub(crate) struct Pool {
 #[derive(Debug, Clone)]
 struct SubnetPool {
     net: IpNet,
-    gateway: IpAddr,
+    gateway: Option<IpAddr>,
     range: IpNet,
     taken: RangeSet,
 }
@@ -55,7 +55,7 @@ impl Pool {
             enable_ipv4: network.enable_ipv4,
             enable_ipv6: network.enable_ipv6,
             subnets: network.ipam.iter().map(SubnetPool::new).collect(),
-            macs: BTreeSet::new(),
+            macs: BTreeSet::from([network.gateway_mac]),
         }
     }
 
@@ -129,7 +129,7 @@ impl Pool {
     /// `address` with the prefix length of its subnet, and the gateway there unless the network is internal.
     pub(crate) fn ipv4_interface(&self, address: Ipv4Addr) -> Option<(Ipv4Net, Option<Ipv4Addr>)> {
         let subnet = self.subnet_of(address.into())?;
-        let gateway = if let IpAddr::V4(gateway) = subnet.gateway { Some(gateway) } else { None };
+        let gateway = if let Some(IpAddr::V4(gateway)) = subnet.gateway { Some(gateway) } else { None };
         let net = Ipv4Net::new(address, subnet.net.prefix_len()).ok()?;
         Some((net, gateway.filter(|_| !self.internal)))
     }
@@ -137,7 +137,7 @@ impl Pool {
     /// As [`Pool::ipv4_interface`].
     pub(crate) fn ipv6_interface(&self, address: Ipv6Addr) -> Option<(Ipv6Net, Option<Ipv6Addr>)> {
         let subnet = self.subnet_of(address.into())?;
-        let gateway = if let IpAddr::V6(gateway) = subnet.gateway { Some(gateway) } else { None };
+        let gateway = if let Some(IpAddr::V6(gateway)) = subnet.gateway { Some(gateway) } else { None };
         let net = Ipv6Net::new(address, subnet.net.prefix_len()).ok()?;
         Some((net, gateway.filter(|_| !self.internal)))
     }
@@ -169,8 +169,7 @@ impl SubnetPool {
         for address in own_addresses(&subnet.subnet) {
             taken.insert(number(address));
         }
-        taken.insert(number(subnet.gateway));
-        for address in subnet.aux_addresses.values() {
+        for address in subnet.gateway.iter().chain(subnet.aux_addresses.values()) {
             taken.insert(number(*address));
         }
         Self {
@@ -198,6 +197,16 @@ pub(crate) fn own_addresses(net: &IpNet) -> impl Iterator<Item = IpAddr> {
     let plain = net.max_prefix_len() - net.prefix_len() > 1;
     let broadcast = (plain && net.addr().is_ipv4()).then(|| net.broadcast());
     plain.then(|| net.network()).into_iter().chain(broadcast)
+}
+
+/// The MAC address of the network's gateway: from its name and first subnet, so that another switch on the same LAN has
+/// another, and neighbours need not learn it anew after a restart.
+pub(crate) fn gateway_mac(network: &Network) -> MacAddr {
+    let subnet = network.ipam.first().map(|subnet| subnet.subnet.to_string()).unwrap_or_default();
+    let hash = stable_hash(0, &["gateway", network.name.as_str(), &subnet]);
+    let [a, b, ..] = MacAddr::from_ipv4(Ipv4Addr::UNSPECIFIED).octets();
+    let [c, d, e, f, ..] = hash.to_be_bytes();
+    MacAddr([a, b, c, d, e, f])
 }
 
 /// The first address of `net` a host may have: the default gateway.

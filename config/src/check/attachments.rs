@@ -128,7 +128,7 @@ fn unusable(address: &At<IpAddr>, network: &PlannedNetwork) -> Option<Diagnostic
     let subnet = network.network.ipam.iter().find(|subnet| subnet.subnet == raw.subnet.value)?;
     let (label, place) = if let Some(label) = not_a_host(ip, &subnet.subnet) {
         (label, (raw.subnet.span.clone(), "the subnet".to_owned()))
-    } else if subnet.gateway == ip {
+    } else if subnet.gateway == Some(ip) {
         let place = match &raw.gateway {
             Some(gateway) => (gateway.span.clone(), "the gateway is set here".to_owned()),
             None => (raw.subnet.span.clone(), "its gateway is the first address by default".to_owned()),

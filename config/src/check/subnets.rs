@@ -6,9 +6,9 @@ use ipnet::IpNet;
 
 use super::overlap::{Declared, overlaps};
 use crate::{
-    allot::{DefaultSubnets, first_usable, own_addresses},
+    allot::{DefaultSubnets, first_usable, gateway_mac, own_addresses},
     diagnostic::{Diagnostic, Diagnostics, Span},
-    model::{Network, Subnet},
+    model::{Network, RouterAdvertisements, Subnet},
     names::NetworkName,
     parse::{RawNetwork, RawSubnet},
 };
@@ -220,6 +220,9 @@ fn plan(raw: RawNetwork, defaults: &mut DefaultSubnets, report: &mut Diagnostics
             }
         }
     }
+    network.gateway_mac = gateway_mac(&network);
+    network.router_advertisements =
+        network.enable_ipv6.then(|| RouterAdvertisements::of_network(network.internal));
     PlannedNetwork { network, name_span: raw.name_span, declared: raw.subnets, damaged }
 }
 
@@ -232,10 +235,9 @@ fn pools_exhausted(network: &NetworkName, family: &str, label: &str, span: &Span
 fn resolve(raw: &RawSubnet) -> Subnet {
     Subnet {
         subnet: raw.subnet.value,
-        gateway: raw
-            .gateway
-            .as_ref()
-            .map_or_else(|| first_usable(&raw.subnet.value), |gateway| gateway.value),
+        gateway: Some(
+            raw.gateway.as_ref().map_or_else(|| first_usable(&raw.subnet.value), |gateway| gateway.value),
+        ),
         // One outside has been reported; kept, it would look exhausted besides.
         ip_range: raw
             .ip_range
@@ -251,5 +253,5 @@ fn resolve(raw: &RawSubnet) -> Subnet {
 }
 
 fn plain(net: IpNet) -> Subnet {
-    Subnet { subnet: net, gateway: first_usable(&net), ip_range: None, aux_addresses: BTreeMap::new() }
+    Subnet { subnet: net, gateway: Some(first_usable(&net)), ip_range: None, aux_addresses: BTreeMap::new() }
 }

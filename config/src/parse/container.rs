@@ -114,6 +114,7 @@ pub(super) fn container(field: &Field<'_>, report: &mut Diagnostics) -> Option<R
         dns_options: section.read("dns_options", report, strings).unwrap_or_default(),
         labels: section.read("labels", report, string_map).unwrap_or_default(),
         environment: section.read("environment", report, string_map).unwrap_or_default(),
+        ports: Vec::new(),
         attachments: Vec::new(),
         name: name?,
     };

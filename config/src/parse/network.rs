@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use vswitch_wire::MacAddr;
 
 use super::{attachment::string_map, bad_name};
 use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
-    model::{Network, NetworkDriver, StormControl, StormLimit, UnknownUnicast},
+    model::{Network, NetworkDriver, NetworkNat, StormControl, StormLimit, UnknownUnicast},
     names::NetworkName,
     reader::{At, Field, Keys, Section, not_supported_yet},
     suggest::nearest,
@@ -53,7 +54,7 @@ const SUBNET_KEYS: Keys = Keys {
 #[derive(Debug)]
 pub(crate) struct RawNetwork {
     pub(crate) name_span: Span,
-    /// All but `ipam`, and `enable_ipv6` as far as it is given.
+    /// All but `ipam`, `gateway_mac` and `router_advertisements`, and `enable_ipv6` as far as it is given.
     pub(crate) settings: Network,
     pub(crate) enable_ipv4: Option<At<bool>>,
     pub(crate) enable_ipv6: Option<At<bool>>,
@@ -101,6 +102,11 @@ pub(super) fn network(field: &Field<'_>, report: &mut Diagnostics) -> Option<Raw
                 None => subnets.iter().any(|subnet| subnet.subnet.value.addr().is_ipv6()),
             },
             ipam: Vec::new(),
+            gateway_mac: MacAddr::ZERO,
+            icc: true,
+            nat: NetworkNat::Masquerade,
+            routes: Vec::new(),
+            router_advertisements: None,
             labels: section.read("labels", report, string_map).unwrap_or_default(),
             mac_ageing: number(&section, "mac_ageing", 10..=86_400, 300, report),
             mac_limit,
@@ -125,8 +131,8 @@ pub(super) fn network(field: &Field<'_>, report: &mut Diagnostics) -> Option<Raw
 }
 
 fn driver(field: &Field<'_>, report: &mut Diagnostics) -> Option<NetworkDriver> {
-    let driver = field.word(&[("bridge", NetworkDriver::Bridge)], &["overlay", "macvlan", "ipvlan"], report);
-    driver.map(|driver| driver.value)
+    let driver = field.word(&[("bridge", ())], &["overlay", "macvlan", "ipvlan"], report);
+    driver.map(|_| NetworkDriver::Bridge)
 }
 
 fn icc(field: &Field<'_>, report: &mut Diagnostics) -> Option<()> {

@@ -55,7 +55,7 @@ pub(super) fn uplink(field: &Field<'_>, report: &mut Diagnostics) -> Option<Upli
         );
         return None;
     };
-    let known = [("none", Uplink::None)];
+    let known = [("none", ())];
     match kind.as_str() {
         Some(text @ ("sockets" | "interface" | "tap")) => {
             let what = kind.assigned(&format!("\"{text}\""));
@@ -65,6 +65,6 @@ pub(super) fn uplink(field: &Field<'_>, report: &mut Diagnostics) -> Option<Upli
             );
             None
         }
-        _ => kind.word(&known, &[], report).map(|kind| kind.value),
+        _ => kind.word(&known, &[], report).map(|_| Uplink::None),
     }
 }
