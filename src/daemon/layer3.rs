@@ -24,7 +24,7 @@ use vswitch_switch::{NetworkId, PortId};
 use vswitch_wire::{MacAddr, protocol};
 
 use super::container::{Live, State};
-use super::uplink::LiveUplink;
+use super::lan::LiveUplink;
 use crate::dataplane::Layer3;
 
 /// What is up, and under which numbers the dataplane knows it.
