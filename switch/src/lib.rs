@@ -22,6 +22,7 @@
 
 pub mod address;
 pub mod bridge;
+mod bucket;
 pub mod coalesce;
 pub mod counters;
 pub mod device;
@@ -33,6 +34,7 @@ pub mod guard;
 pub mod hash;
 pub mod id;
 pub mod memory;
+pub mod neighbor;
 pub mod offload;
 pub mod route;
 pub mod segment;
