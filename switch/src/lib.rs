@@ -23,6 +23,7 @@
 
 pub mod address;
 pub mod bridge;
+mod bucket;
 pub mod coalesce;
 pub mod counters;
 pub mod device;
@@ -34,6 +35,7 @@ pub mod guard;
 pub mod hash;
 pub mod id;
 pub mod memory;
+pub mod neighbor;
 pub mod offload;
 pub mod parent;
 pub mod rewrite;

@@ -4,8 +4,12 @@
 //! tenth of a second's worth, so that a burst of ARP after start passes while a loop or a flood is cut off at
 //! the limit. Each worker enforces the limit on what it receives itself.
 
+use crate::bucket::Bucket;
 use crate::drop_reason::DropReason;
 use crate::time::Time;
+
+/// What a bucket holds.
+const BURST_NANOS: u64 = 100_000_000;
 
 /// The kinds of traffic that are copied to every port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,33 +56,9 @@ impl Storm {
         };
         match limit {
             None => Ok(()),
-            Some(limit) if bucket.take(limit, now) => Ok(()),
+            Some(limit) if bucket.take(limit, BURST_NANOS, now) => Ok(()),
             Some(_) => Err(reason),
         }
-    }
-}
-
-/// A token bucket that remembers when it would be full instead of how full it is: one number, no refilling
-/// (the virtual scheduling form of the generic cell rate algorithm, ITU-T I.371).
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    /// The theoretical arrival time of the next frame at exactly the limit.
-    next: u64,
-}
-
-impl Bucket {
-    fn take(&mut self, per_second: u32, now: Time) -> bool {
-        const BURST_NANOS: u64 = 100_000_000;
-        if per_second == 0 {
-            return false;
-        }
-        let interval = 1_000_000_000 / u64::from(per_second);
-        let next = self.next.max(now.nanos());
-        if next - now.nanos() > BURST_NANOS.max(interval) {
-            return false;
-        }
-        self.next = next + interval;
-        true
     }
 }
 
