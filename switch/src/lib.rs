@@ -14,7 +14,7 @@
 //! | a known flow is answered from the cache | [`flow`] |
 //! | the guard refuses spoofed sources | [`guard`] |
 //! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
-//! | addresses, ports and hops are rewritten | [`rewrite`] |
+//! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`] |
 //! | the verdict is counted | [`verdict`], [`drop_reason`], [`counters`] |
 //! | same-flow neighbours become super-frames | [`coalesce`] |
 //! | an egress without offloads gets plain frames | [`segment`] |
@@ -23,6 +23,30 @@
 
 pub mod address;
 pub mod bridge;
+pub mod coalesce;
+pub mod counters;
+pub mod device;
+pub mod drop_reason;
+pub mod fdb;
+pub mod flow;
+pub mod frame;
+pub mod guard;
+pub mod hash;
+pub mod id;
+pub mod memory;
+pub mod neighbor;
+pub mod offload;
+pub mod parent;
+pub mod quoted;
+pub mod rewrite;
+pub mod route;
+pub mod router;
+pub mod segment;
+pub mod shard;
+pub mod storm;
+pub mod tables;
+pub mod time;
+pub mod verdict;
 mod bucket;
 pub mod coalesce;
 pub mod counters;
@@ -38,6 +62,7 @@ pub mod memory;
 pub mod neighbor;
 pub mod offload;
 pub mod parent;
+pub mod quoted;
 pub mod rewrite;
 pub mod route;
 pub mod router;
@@ -55,6 +80,7 @@ pub use drop_reason::DropReason;
 pub use frame::{Frame, Pool};
 pub use id::{NetworkId, PortId};
 pub use offload::{OffloadHeader, Offloads};
+pub use quoted::{ErrorTranslation, Quoted};
 pub use rewrite::{Hop, Side, Translation};
 pub use shard::{Serviced, Shard};
 pub use tables::Tables;
