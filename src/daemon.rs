@@ -9,17 +9,23 @@
 mod container;
 mod control;
 mod files;
+mod lan;
+mod layer3;
+mod outside;
 mod plan;
 mod report;
 mod supervisor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use vswitch_config::model::{NetworkMode, StormLimit, UnknownUnicast};
+use vswitch_config::model::{IpvlanMode, NetworkDriver, NetworkMode, PublishedPort, StormLimit, UnknownUnicast};
 use vswitch_config::names::{ContainerName, NetworkName};
 use vswitch_config::{AllotError, Allotter, Config, model};
 use vswitch_switch::fdb::FdbLimits;
+use vswitch_switch::counters::RuleCounters;
 use vswitch_switch::guard::Guard;
+use vswitch_switch::parent::Mode;
 use vswitch_switch::storm::StormLimits;
 use vswitch_switch::tables::{BridgeSettings, Port, UnknownUnicast as Unknown};
 use vswitch_switch::{NetworkId, PortId};
@@ -27,8 +33,9 @@ use vswitch_switch::{NetworkId, PortId};
 pub(crate) use self::control::run;
 
 use self::container::{Live, LivePort, Prepared, State};
+use self::lan::{Lan, LanKey, LiveUplink};
 use self::plan::Plan;
-use crate::dataplane::{Dataplane, DataplaneError, NewPort};
+use crate::dataplane::{Dataplane, DataplaneError, NewPort, Opened};
 use crate::host;
 
 /// Why the switch, or a part of it, did not come up.
@@ -36,6 +43,8 @@ use crate::host;
 pub(crate) enum DaemonError {
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
+    #[error("interface {interface}: {cause}")]
+    Lan { interface: vswitch_config::names::InterfaceName, cause: vswitch_ports::Error },
     #[error("container {container}: {cause}")]
     Container { container: ContainerName, cause: vswitch_ports::Error },
     #[error(transparent)]
@@ -60,6 +69,11 @@ pub(crate) struct Daemon {
     dataplane: Dataplane,
     networks: BTreeMap<NetworkName, NetworkId>,
     containers: BTreeMap<ContainerName, Live>,
+    /// The interfaces of the host that the switch is on.
+    lans: HashMap<LanKey, Lan>,
+    uplink: Option<LiveUplink>,
+    /// What was counted on each published port, for as long as it is published.
+    rules: HashMap<(ContainerName, PublishedPort), Arc<RuleCounters>>,
     rootless: bool,
 }
 
@@ -72,22 +86,25 @@ impl Daemon {
             dataplane,
             networks: BTreeMap::new(),
             containers: BTreeMap::new(),
+            lans: HashMap::new(),
+            uplink: None,
+            rules: HashMap::new(),
             rootless,
         }
     }
 
     /// Brings up what the configuration has and the switch has not.
     fn bring_up(&mut self) -> Result<(), DaemonError> {
-        let plan = plan::difference(&self.config, &self.networks, &self.containers);
+        let plan = plan::difference(&self.config, &self.lans, &self.networks, &self.containers);
         self.apply(plan)
     }
 
     fn apply(&mut self, plan: Plan) -> Result<(), DaemonError> {
+        for key in plan.open_lans {
+            self.open_lan(key)?;
+        }
         for name in plan.open_networks {
-            if let Some(network) = self.config.networks.get(&name) {
-                let id = self.dataplane.open_network(bridge_settings(network))?;
-                self.networks.insert(name, id);
-            }
+            self.open_network(name)?;
         }
         let specs: Vec<_> =
             plan.add_containers.iter().filter_map(|name| self.config.containers.get(name)).collect();
@@ -95,6 +112,7 @@ impl Daemon {
         let prepared =
             container::prepare_all(&specs, &self.config.networks, self.dataplane.workers(), &texts);
         let mut ports = Vec::new();
+        let added = plan.add_containers.clone();
         for (name, prepared) in plan.add_containers.into_iter().zip(prepared) {
             let prepared =
                 prepared.map_err(|cause| DaemonError::Container { container: name.clone(), cause })?;
@@ -102,6 +120,25 @@ impl Daemon {
         }
         // One snapshot for all of them.
         self.dataplane.attach(ports)?;
+        self.refresh_layer3();
+        for name in &added {
+            self.announce_addresses(name);
+        }
+        Ok(())
+    }
+
+    /// Opens a network of its own, or finds the LAN it is a part of.
+    fn open_network(&mut self, name: NetworkName) -> Result<(), DaemonError> {
+        let Some(network) = self.config.networks.get(&name) else { return Ok(()) };
+        let id = match lan::of(network).and_then(|key| self.lans.get(&key)) {
+            Some(lan) => lan.network,
+            None => self.dataplane.open_network(Opened {
+                settings: bridge_settings(network),
+                icc: network.icc,
+                layer3_only: matches!(network.driver, NetworkDriver::Ipvlan { mode: IpvlanMode::L3, .. }),
+            })?,
+        };
+        self.networks.insert(name, id);
         Ok(())
     }
 
@@ -133,7 +170,8 @@ impl Daemon {
             ports.push(NewPort {
                 id: port,
                 port: Port { network: *id, mtu: network.mtu, guard: guard(attachment) },
-                mac: attachment.mac_address,
+                // With one MAC address for all, it tells nobody from the others.
+                mac: (!shares_mac(network)).then_some(attachment.mac_address),
                 queues,
             });
         }
@@ -172,6 +210,8 @@ impl Daemon {
         }
         self.allotter.release(name);
         self.config.containers.remove(name);
+        self.rules.retain(|(owner, _), _| owner != name);
+        self.refresh_layer3();
     }
 
     /// Takes a container's ports down; they keep their numbers and counters for when they come back.
@@ -186,6 +226,7 @@ impl Daemon {
         for port in &live.ports {
             self.dataplane.detach(port.id);
         }
+        self.refresh_layer3();
     }
 
     /// The container a port belongs to.
@@ -215,13 +256,18 @@ impl Daemon {
             return;
         }
         for name in back {
-            let plan = Plan { open_networks: Vec::new(), add_containers: vec![name.clone()] };
+            let plan = Plan { add_containers: vec![name.clone()], ..Plan::default() };
             match self.apply(plan) {
                 Ok(()) => tracing::info!("{name}: up again"),
                 Err(error) => self.take_down(&name, &error.to_string()),
             }
         }
     }
+}
+
+/// Whether a network's members all have their parent's MAC address.
+fn shares_mac(network: &model::Network) -> bool {
+    lan::mode(&network.driver) == Mode::Shared
 }
 
 /// How the dataplane shall bridge a configured network.

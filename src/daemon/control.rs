@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use vswitch_config::Config;
+use vswitch_config::model::{NatSettings, Uplink};
 use vswitch_config::names::ContainerName;
 use vswitch_ports::descendants::{self, PidWatch};
 
@@ -76,13 +77,20 @@ async fn control(
     let listener = UnixListener::from_std(listener)
         .map_err(|cause| DaemonError::System { operation: "offer the control socket", cause })?;
 
+    let connections = match &config.uplink {
+        Uplink::Interface(uplink) => uplink.nat.max_connections,
+        Uplink::Tap(uplink) => uplink.nat.max_connections,
+        Uplink::None => NatSettings::DEFAULT_MAX_CONNECTIONS,
+    };
+    let connections = usize::try_from(connections).unwrap_or(usize::MAX);
     let (notify, events) = mpsc::channel(WAITING);
-    let dataplane = Dataplane::start(config.switch.workers, host::random_seed(), move |event| {
+    let dataplane = Dataplane::start(config.switch.workers, host::random_seed(), connections, move |event| {
         // A full channel means hundreds of ports vanished at once; the namespace watch finds the rest.
         let _ = notify.try_send(event);
     })?;
     let mut daemon = Daemon::new(config, dataplane, rootless);
     daemon.bring_up()?;
+    daemon.announce_uplink();
     daemon.announce();
     let requests = server::serve(listener);
     start_commands(&mut daemon, supervisor);
@@ -198,7 +206,10 @@ impl Control {
                     }
                 }
                 Some(name) = self.departed.1.recv() => self.daemon.remove(&name),
-                _ = self.watch.tick(), if watches => self.daemon.watch_namespaces(),
+                _ = self.watch.tick(), if watches || self.daemon.misses_a_lan() => {
+                    self.daemon.watch_namespaces();
+                    self.daemon.watch_lans();
+                }
             }
         }
     }
@@ -231,6 +242,8 @@ impl Control {
             Event::PortGone { port, reason } => {
                 if let Some(name) = self.daemon.owner(port) {
                     self.daemon.take_down(&name, &reason);
+                } else {
+                    self.daemon.lose_lan(port, &reason);
                 }
                 None
             }

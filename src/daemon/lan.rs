@@ -53,6 +53,8 @@ pub(super) struct Lan {
     pub(super) wire_is: &'static str,
     /// Keeps the host's stack where it belongs for as long as it is held.
     pub(super) stack: Option<HostStack>,
+    /// Whether the interface is there.
+    pub(super) up: bool,
 }
 
 impl Lan {
@@ -151,7 +153,7 @@ pub(super) fn open_exclusive(uplink: &InterfaceUplink, workers: usize) -> Result
 }
 
 /// Makes the tap whose other end the host routes on.
-pub(super) fn open_tap(uplink: &TapUplink, workers: usize, mac: MacAddr) -> Result<Opened> {
+pub(super) fn open_tap(uplink: &TapUplink, workers: usize) -> Result<Opened> {
     let name = uplink.tap.as_str();
     let queues = tap::create(name, workers)?;
     let mut netlink = Netlink::open()?;
@@ -166,7 +168,14 @@ pub(super) fn open_tap(uplink: &TapUplink, workers: usize, mac: MacAddr) -> Resu
         ipv6: uplink.ipv6.is_some(),
     })?;
     let wire = queues.into_iter().map(PortDevice::Tap).collect();
+    // Our end's, which only the host ever sees: the kernel chose its own at random, and two are never alike.
+    let mac = other_end(netlink.link(name)?.mac);
     Ok(Opened { wire, host: None, mac, mtu: uplink.mtu, stack: None })
+}
+
+/// A MAC address for our end of a tap whose other end has this one: locally administered, and another.
+fn other_end(MacAddr([a, b, c, d, e, f]): MacAddr) -> MacAddr {
+    MacAddr([a & 0xfc | 2, b, c, d, e, f ^ 1])
 }
 
 /// The addresses and routers an uplink has from the start.

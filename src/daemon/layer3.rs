@@ -66,6 +66,12 @@ impl Inventory<'_> {
         })
     }
 
+    /// Who is behind which address on a LAN.
+    pub(super) fn addresses_on(&self, lan: NetworkId) -> HashMap<IpAddr, PortId> {
+        let members = self.up().filter(|(_, up)| self.networks.get(&up.attachment.network) == Some(&lan));
+        members.flat_map(|(_, up)| addresses(up.attachment).map(move |address| (address, up.port))).collect()
+    }
+
     fn gateway(&self, network: &model::Network) -> Gateway {
         let own = network.ipam.iter().filter_map(|subnet| {
             let prefix = subnet.subnet.prefix_len();

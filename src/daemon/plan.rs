@@ -1,6 +1,6 @@
 //! The difference between what is configured and what there is, as steps in the order to be taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use vswitch_config::Config;
 use vswitch_config::model::{Netns, NetnsRef, NetworkMode};
@@ -9,12 +9,15 @@ use vswitch_ports::netns::{NamespaceId, NetNs};
 use vswitch_switch::NetworkId;
 
 use super::container::{Live, State};
+use super::lan::{self, Lan, LanKey};
 use crate::host::netns_path;
 
 /// What to do.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// First: bridge domains.
+    /// First: interfaces of the host.
+    pub(super) open_lans: Vec<LanKey>,
+    /// Then: networks.
     pub(super) open_networks: Vec<NetworkName>,
     /// Then: containers with their namespaces and ports.
     pub(super) add_containers: Vec<ContainerName>,
@@ -23,12 +26,21 @@ pub(super) struct Plan {
 /// What the configuration has and the switch has not.
 pub(super) fn difference(
     desired: &Config,
+    lans: &HashMap<LanKey, Lan>,
     networks: &BTreeMap<NetworkName, NetworkId>,
     containers: &BTreeMap<ContainerName, Live>,
 ) -> Plan {
     let missing = |name: &&NetworkName| !networks.contains_key(*name);
     let absent = |name: &&ContainerName| !containers.contains_key(*name);
+    let mut wanted: Vec<_> = lan::of_uplink(&desired.uplink).into_iter().collect();
+    for key in desired.networks.values().filter_map(lan::of) {
+        // The uplink and a network may be on the same LAN.
+        if !wanted.contains(&key) {
+            wanted.push(key);
+        }
+    }
     Plan {
+        open_lans: wanted.into_iter().filter(|key| !lans.contains_key(key)).collect(),
         open_networks: desired.networks.keys().filter(missing).cloned().collect(),
         add_containers: desired.containers.keys().filter(absent).cloned().collect(),
     }

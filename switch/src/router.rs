@@ -22,8 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::conntrack::Activity;
 use crate::fragment::FragmentTracker;
 use crate::hash::Seed;
+use crate::id::PortId;
 use crate::nat::Nat;
-use crate::neighbor::Neighbors;
+use crate::neighbor::{NeighborLimits, Neighbors};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Router {
         let activity = Arc::new(Activity::new(connections));
         Self {
             nat: Mutex::new(Nat::new(connections, seed, Arc::clone(&activity))),
-            neighbors: Mutex::new(Neighbors::new(seed)),
+            neighbors: Mutex::new(Neighbors::new(NeighborLimits::default(), seed)),
             fragments: Mutex::new(FragmentTracker::new(seed)),
             activity,
             epoch: std::sync::atomic::AtomicU32::new(0),
@@ -65,6 +66,12 @@ impl Router {
         let answer = ask(&mut neighbors);
         self.epoch.store(neighbors.epoch(), std::sync::atomic::Ordering::Release);
         answer
+    }
+
+    /// Forgets what a port that is gone had a part in.
+    pub fn forget(&self, port: PortId) {
+        self.neighbors(|neighbors| neighbors.forget_port(port));
+        self.nat().remove_owner(port);
     }
 
     /// Whether connections are still there, and when they were last used.

@@ -16,7 +16,7 @@ use crate::gateway::ErrorKind;
 use crate::id::{NetworkId, PortId};
 use crate::nat::{From, NatRules, Packet};
 use crate::neighbor::Resolution;
-use crate::quoted::{self, Quoted};
+use crate::quoted::{self, ErrorTranslation, Quoted};
 use crate::rewrite::{Hop, Side, Translation};
 use crate::route::Route;
 use crate::router::{Router, sanity};
@@ -34,8 +34,8 @@ pub struct Way {
     pub hop: Hop,
     /// Its new source, then its new destination.
     pub translations: [Option<Translation>; 2],
-    /// For an ICMP error: how the packet it quotes changes with it.
-    pub quoted: Option<QuotedChange>,
+    /// For an ICMP error about a translated packet: how it changes, the packet it quotes included.
+    pub quoted: Option<(Quoted, ErrorTranslation)>,
     /// The longest packet its network carries.
     pub mtu: u16,
     /// It is longer, and may be sent in pieces.
@@ -46,17 +46,6 @@ pub struct Way {
     pub connection: Option<ConnectionRef>,
     /// Whether what follows with the same headers goes the same way.
     pub cacheable: bool,
-}
-
-/// How an ICMP error's quoted packet is changed.
-#[derive(Debug)]
-pub struct QuotedChange {
-    /// Where it is.
-    pub quoted: Quoted,
-    /// Which side of it.
-    pub side: Side,
-    /// Into what.
-    pub to: Endpoint,
 }
 
 /// Why a packet does not go on, now or ever.
@@ -108,7 +97,7 @@ pub struct Walk<'a> {
 #[derive(Debug, Default)]
 struct Nated {
     translations: [Option<Translation>; 2],
-    quoted: Option<QuotedChange>,
+    quoted: Option<(Quoted, ErrorTranslation)>,
     /// The destination afterwards.
     destination: Option<Address>,
     /// The network of the destination, when it is inside.
@@ -159,7 +148,7 @@ impl Walk<'_> {
     fn reverse_path(&self, family: Family, source: &Address) -> Result<(), DropReason> {
         let back = match self.gateway.routes.lookup(family, source) {
             Some(Route::Connected(network)) => *network == self.network,
-            Some(Route::Via(hops)) => hops.iter().any(|hop| hop.network == self.network),
+            Some(Route::Via(hops)) => hops.all().iter().any(|hop| hop.network == self.network),
             _ => false,
         };
         if back { Ok(()) } else { Err(DropReason::ReversePath) }
@@ -189,7 +178,7 @@ impl Walk<'_> {
         let outside = self.tables.uplink() == Some(self.network);
         let from = if outside { From::Outside } else { From::Inside { network: self.network, owner: self.ingress } };
         if let Some(quoted) = quoted::find(frame.bytes(), parsed) {
-            return self.translate_error(rules, from, quoted, parsed);
+            return self.translate_error(rules, from, quoted, &parsed.headers);
         }
         if parsed.headers.is_fragment() {
             self.gather(frame, parsed)?;
@@ -208,20 +197,14 @@ impl Walk<'_> {
         })
     }
 
-    fn translate_error(&self, rules: &NatRules, from: From, quoted: Quoted, parsed: &Parsed) -> Result<Nated, Stop> {
-        let headers = &parsed.headers;
-        let (source, destination) = (Address(headers.source_ip), Address(headers.destination_ip));
-        let translated = self.router.nat().translate_error(rules, from, &quoted.tuple, (source, destination), self.now)?;
-        let outer = |side, to: Option<Address>| {
-            to.map(|address| Translation::new(headers, side, Endpoint { address, port: headers.source_port }))
-        };
+    fn translate_error(&self, rules: &NatRules, from: From, quoted: Quoted, headers: &Headers) -> Result<Nated, Stop> {
+        let outer = (Address(headers.source_ip), Address(headers.destination_ip));
+        let (changes, to) = self.router.nat().translate_error(rules, from, &quoted.tuple, outer, self.now)?;
         Ok(Nated {
-            translations: [outer(Side::Source, translated.source), outer(Side::Destination, translated.destination)],
-            quoted: Some(QuotedChange { quoted, side: translated.quoted_side, to: translated.quoted }),
-            destination: translated.destination,
-            to: translated.to,
-            connection: None,
-            cacheable: false,
+            destination: changes.destination.or(to.map(|_| outer.1)),
+            quoted: Some((quoted, changes)),
+            to,
+            ..Nated::default()
         })
     }
 

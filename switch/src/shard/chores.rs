@@ -156,7 +156,7 @@ impl<D: Device> Shard<D> {
         let mut asks = Vec::new();
         let mut failed = Vec::new();
         let next = router.neighbors(|neighbors| {
-            neighbors.due(now, |ask| asks.push(ask), |held| failed.push(held));
+            neighbors.due(now, |ask| asks.push(ask), |held, _| failed.push(held));
             neighbors.next_due()
         });
         for ask in asks {

@@ -12,7 +12,6 @@ use crate::frame::Frame;
 use crate::gateway::{self, ErrorKind, announce};
 use crate::id::{NetworkId, PortId};
 use crate::neighbor::Held;
-use crate::quoted;
 use crate::router::walk::{Stop, Walk, Way};
 use crate::tables::{Gateway, Tables};
 use crate::time::Time;
@@ -94,8 +93,10 @@ impl<D: Device> Shard<D> {
                     self.ask(tables, network, address);
                 }
                 let held = Held { ingress, frame: frame.bytes().into(), offload: frame.offload };
-                let kept = router.neighbors(|neighbors| neighbors.hold(network, address, held));
-                if kept { Ok(Verdict::Held) } else { Err(DropReason::NeighborPending) }
+                if let Some(dropped) = router.neighbors(|neighbors| neighbors.hold(network, address, held)) {
+                    self.count_drop(dropped.ingress, DropReason::NeighborPending);
+                }
+                Ok(Verdict::Held)
             }
         }
     }
@@ -111,8 +112,8 @@ impl<D: Device> Shard<D> {
         now: Time,
     ) -> Result<Verdict, DropReason> {
         let offload = frame.offload;
-        if let Some(change) = &way.quoted {
-            quoted::rewrite(frame.bytes_mut(), parsed, &change.quoted, change.side, change.to)?;
+        if let Some((quoted, changes)) = &way.quoted {
+            quoted.translate(frame.bytes_mut(), parsed, changes)?;
         }
         for translation in way.translations.iter().flatten() {
             translation.apply(frame.bytes_mut(), parsed, &offload)?;
@@ -187,6 +188,12 @@ impl<D: Device> Shard<D> {
     ) {
         if gateway::error(kind, gateway, frame.bytes(), parsed, &frame.offload, &mut self.own) {
             self.may_reply(ingress, now);
+        }
+    }
+
+    fn count_drop(&self, port: PortId, reason: DropReason) {
+        if let Some(Some(slot)) = self.ports.slots.get(port.index()) {
+            slot.counters.dropped(reason, 1);
         }
     }
 
