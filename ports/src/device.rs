@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use vswitch_switch::{Device, DeviceError, Frame, Offloads, Pool, Received, TransmitError};
 
+use crate::packet::PacketSocket;
 use crate::plain_tap::PlainTap;
 use crate::tap::TapQueue;
 
@@ -16,6 +17,8 @@ pub enum PortDevice {
     Tap(TapQueue),
     /// A plain tap.
     PlainTap(PlainTap),
+    /// A packet socket on an interface of the host, or on our end of a veth pair.
+    Packet(PacketSocket),
 }
 
 impl PortDevice {
@@ -24,6 +27,7 @@ impl PortDevice {
         match self {
             Self::Tap(_) => "tap",
             Self::PlainTap(_) => "tap-plain",
+            Self::Packet(socket) => socket.driver(),
         }
     }
 }
@@ -34,6 +38,7 @@ impl Device for PortDevice {
         match self {
             Self::Tap(tap) => tap.receive(pool, batch),
             Self::PlainTap(tap) => tap.receive(pool, batch),
+            Self::Packet(socket) => socket.receive(pool, batch),
         }
     }
 
@@ -42,6 +47,7 @@ impl Device for PortDevice {
         match self {
             Self::Tap(tap) => tap.transmit(head, tails),
             Self::PlainTap(tap) => tap.transmit(head, tails),
+            Self::Packet(socket) => socket.transmit(head, tails),
         }
     }
 
@@ -50,6 +56,7 @@ impl Device for PortDevice {
         match self {
             Self::Tap(tap) => tap.offloads(),
             Self::PlainTap(tap) => tap.offloads(),
+            Self::Packet(socket) => socket.offloads(),
         }
     }
 }
@@ -59,6 +66,7 @@ impl AsRawFd for PortDevice {
         match self {
             Self::Tap(tap) => tap.as_raw_fd(),
             Self::PlainTap(tap) => tap.as_raw_fd(),
+            Self::Packet(socket) => socket.as_raw_fd(),
         }
     }
 }

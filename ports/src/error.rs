@@ -88,6 +88,19 @@ pub enum Error {
         cause: io::Error,
     },
 
+    /// An interface of the host could not be taken or used.
+    #[error("cannot {operation} the interface {name}: {cause}; {remedy}")]
+    Interface {
+        /// What was attempted, as a verb.
+        operation: &'static str,
+        /// The interface.
+        name: String,
+        /// The kernel's reason.
+        cause: io::Error,
+        /// What makes it possible.
+        remedy: &'static str,
+    },
+
     /// A thread or process could not be started.
     #[error(
         "cannot start {what}: {cause}; raise the limit on processes (ulimit -u, or the cgroup's pids.max)"
@@ -150,6 +163,7 @@ impl Error {
             | Self::Namespace { cause, .. }
             | Self::Netlink { cause, .. }
             | Self::Tap { cause, .. }
+            | Self::Interface { cause, .. }
             | Self::Spawn { cause, .. }
             | Self::CommandNotExecutable { cause, .. }
             | Self::Process { cause, .. }

@@ -10,6 +10,7 @@
 //! - [`descendants`]: watching, ending and reaping processes.
 //! - [`cpu`]: which CPUs there are, and how much of them was used.
 //! - [`device`], [`tap`], [`plain_tap`], [`virtio`]: what frames come from and go to.
+//! - [`packet`]: interfaces that are there already.
 //! - [`relay`]: two taps joined without a switch, the ceiling that benches compare with.
 //! - [`socket`]: options of ordinary sockets that the standard library does not have.
 //! - [`netlink`]: interfaces, addresses and routes.
@@ -20,6 +21,7 @@ pub mod device;
 pub mod error;
 pub mod netlink;
 pub mod netns;
+pub mod packet;
 pub mod plain_tap;
 pub mod process;
 pub mod relay;

@@ -11,10 +11,20 @@ pub const HEADER: usize = HEADER_BYTES as usize;
 /// The same, as small as it is, for the kernel to be told.
 pub(crate) const HEADER_BYTES: u8 = 12;
 
+/// Bytes of the header without that count (`struct virtio_net_hdr`), which packet sockets have by default.
+pub const SHORT_HEADER: usize = 10;
+
 /// Reads the header a device put in front of a frame. Nothing is believed of it here.
 #[inline]
 pub fn decode(bytes: &[u8; HEADER]) -> OffloadHeader {
     let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1, _, _] = *bytes;
+    decode_short(&[flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1])
+}
+
+/// The same for the short header.
+#[inline]
+pub fn decode_short(bytes: &[u8; SHORT_HEADER]) -> OffloadHeader {
+    let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1] = *bytes;
     OffloadHeader {
         flags,
         gso_type,
@@ -28,11 +38,18 @@ pub fn decode(bytes: &[u8; HEADER]) -> OffloadHeader {
 /// Writes the header for a device.
 #[inline]
 pub fn encode(header: &OffloadHeader) -> [u8; HEADER] {
+    let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1] = encode_short(header);
+    [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1, 0, 0]
+}
+
+/// The same for the short header.
+#[inline]
+pub fn encode_short(header: &OffloadHeader) -> [u8; SHORT_HEADER] {
     let [h0, h1] = header.header_length.to_ne_bytes();
     let [g0, g1] = header.gso_size.to_ne_bytes();
     let [s0, s1] = header.checksum_start.to_ne_bytes();
     let [o0, o1] = header.checksum_offset.to_ne_bytes();
-    [header.flags, header.gso_type, h0, h1, g0, g1, s0, s1, o0, o1, 0, 0]
+    [header.flags, header.gso_type, h0, h1, g0, g1, s0, s1, o0, o1]
 }
 
 #[cfg(test)]
@@ -50,6 +67,7 @@ mod tests {
             checksum_offset: 6,
         };
         assert_eq!(decode(&encode(&header)), header);
+        assert_eq!(decode_short(&encode_short(&header)), header);
         assert_eq!(encode(&OffloadHeader::NONE), [0; HEADER]);
     }
 }
