@@ -14,6 +14,7 @@
 //! | a known flow is answered from the cache | [`flow`] |
 //! | the guard refuses spoofed sources | [`guard`] |
 //! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
+//! | connections are tracked and translated | [`conntrack`], [`nat`] |
 //! | the verdict is counted | [`verdict`], [`drop_reason`], [`counters`] |
 //! | same-flow neighbours become super-frames | [`coalesce`] |
 //! | an egress without offloads gets plain frames | [`segment`] |
@@ -23,6 +24,7 @@
 pub mod address;
 pub mod bridge;
 pub mod coalesce;
+pub mod conntrack;
 pub mod counters;
 pub mod device;
 pub mod drop_reason;
@@ -33,6 +35,7 @@ pub mod guard;
 pub mod hash;
 pub mod id;
 pub mod memory;
+pub mod nat;
 pub mod offload;
 pub mod segment;
 pub mod shard;
