@@ -1,4 +1,4 @@
-//! The seeded hash of the flow cache and the FDB.
+//! The seeded hash of the flow cache, the FDB and the connection table.
 //!
 //! Keys come from hostile ports, so the seed is random per switch: nobody who cannot read it can aim frames
 //! at one bucket. Folded multiplication (the idea of wyhash and foldhash) mixes sixteen bytes in one
@@ -29,6 +29,20 @@ impl Seed {
         let c = folded_multiply(w4 ^ self.0, w5 ^ C);
         let d = folded_multiply(w6 ^ self.0, w7 ^ D);
         folded_multiply(a ^ c.rotate_left(17), b ^ d.rotate_left(29) ^ self.0)
+    }
+
+    /// Hashes the five words of a connection's key. Every factor is masked with the secret, since whoever could
+    /// make one zero would make the product zero whatever the other is, and remote addresses come in 2^128.
+    #[inline]
+    pub fn hash_key(self, words: [u64; 5]) -> u64 {
+        const A: u64 = 0x4528_21e6_38d0_1377;
+        const B: u64 = 0xbe54_66cf_34e9_0c6c;
+        const C: u64 = 0xc0ac_29b7_c97c_50dd;
+        let [w0, w1, w2, w3, w4] = words;
+        let masked = |word: u64, turn: u32, constant: u64| word ^ self.0.rotate_left(turn) ^ constant;
+        let a = folded_multiply(masked(w0, 0, A), masked(w1, 23, B));
+        let b = folded_multiply(masked(w2, 41, B), masked(w3, 11, C));
+        folded_multiply(masked(a.rotate_left(17) ^ w4, 53, C), masked(b, 31, A))
     }
 
     /// Hashes one word, such as a MAC address.

@@ -15,6 +15,7 @@
 //! | the guard refuses spoofed sources | [`guard`] |
 //! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
 //! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`] |
+//! | connections are tracked and translated | [`conntrack`], [`nat`] |
 //! | the verdict is counted | [`verdict`], [`drop_reason`], [`counters`] |
 //! | same-flow neighbours become super-frames | [`coalesce`] |
 //! | an egress without offloads gets plain frames | [`segment`] |
@@ -25,6 +26,7 @@ pub mod address;
 pub mod bridge;
 pub mod clamp;
 pub mod coalesce;
+pub mod conntrack;
 pub mod counters;
 pub mod device;
 pub mod drop_reason;
@@ -35,6 +37,7 @@ pub mod guard;
 pub mod hash;
 pub mod id;
 pub mod memory;
+pub mod nat;
 pub mod neighbor;
 pub mod offload;
 pub mod parent;

@@ -1,0 +1,206 @@
+//! What the configuration says about translation: part of the snapshot that workers read.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+
+use crate::address::{Address, Family};
+use crate::conntrack::Timeouts;
+use crate::id::{NetworkId, PortId};
+
+use super::publish::Published;
+
+/// Which packets of an inside endpoint share an outside one (RFC 4787 §4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mapping {
+    /// All of them: what RFC 4787 REQ-1 demands.
+    EndpointIndependent,
+    /// Those to the same address.
+    AddressDependent,
+    /// Those to the same address and port.
+    AddressAndPortDependent,
+}
+
+/// From whom an outside endpoint accepts packets (RFC 4787 §5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Filtering {
+    /// From everybody.
+    EndpointIndependent,
+    /// From addresses that the inside endpoint sent to.
+    AddressDependent,
+    /// From endpoints that the inside endpoint sent to.
+    AddressAndPortDependent,
+}
+
+/// An outside address that stands for one inside address, ports and all, both ways.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OneToOne {
+    /// The address outside.
+    pub external: IpAddr,
+    /// The attachment's address, of the same family.
+    pub internal: IpAddr,
+    /// The network it is on.
+    pub network: NetworkId,
+    /// The attachment.
+    pub owner: PortId,
+}
+
+/// A list of [`OneToOne`], found from either address.
+#[derive(Clone, Debug, Default)]
+pub struct OneToOnes {
+    by_external: HashMap<IpAddr, OneToOne>,
+    by_internal: HashMap<(NetworkId, IpAddr), OneToOne>,
+}
+
+/// Two entries, by their places in the list, that cannot both be; or one whose addresses differ in family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum OneToOneError {
+    /// The entry shares an address with an earlier one.
+    #[error("entry {0} uses an address that an earlier entry uses")]
+    Overlap(usize),
+    /// The entry is to translate between families.
+    #[error("entry {0} has addresses of different families")]
+    Families(usize),
+}
+
+impl OneToOnes {
+    /// Indexes the entries.
+    ///
+    /// # Errors
+    /// See [`OneToOneError`].
+    pub fn new(entries: &[OneToOne]) -> Result<Self, OneToOneError> {
+        let mut all = Self::default();
+        for (nth, entry) in entries.iter().enumerate() {
+            if entry.external.is_ipv4() != entry.internal.is_ipv4() {
+                return Err(OneToOneError::Families(nth));
+            }
+            let external = all.by_external.insert(entry.external, *entry);
+            let internal = all.by_internal.insert((entry.network, entry.internal), *entry);
+            if external.is_some() || internal.is_some() {
+                return Err(OneToOneError::Overlap(nth));
+            }
+        }
+        Ok(all)
+    }
+
+    pub(super) fn of_external(&self, external: IpAddr) -> Option<&OneToOne> {
+        self.by_external.get(&external)
+    }
+
+    pub(super) fn of_internal(&self, network: NetworkId, internal: IpAddr) -> Option<&OneToOne> {
+        self.by_internal.get(&(network, internal))
+    }
+}
+
+/// How a network's packets leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NatMode {
+    /// Behind an external address.
+    Masquerade,
+    /// As they are. From outside, only published container ports are reachable, and these containers by ping.
+    None,
+}
+
+/// A network that has a way out.
+#[derive(Clone, Debug)]
+pub struct NetworkNat {
+    /// How.
+    pub mode: NatMode,
+    /// Its addresses.
+    pub subnets: Vec<IpNet>,
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub struct NatRules {
+    /// Addresses to translate to, of either family; the first are the uplink's own.
+    pub external: Vec<IpAddr>,
+    /// Every address that the switch has inside, where published ports answer too.
+    pub local: HashSet<IpAddr>,
+    /// Default: endpoint-independent.
+    pub mapping: Mapping,
+    /// Default: address-dependent.
+    pub filtering: Filtering,
+    /// Outside ports to choose from; ICMP identifiers are from all. Default: 1024..=65535.
+    pub ports: RangeInclusive<u16>,
+    /// Addresses with a public one of their own.
+    pub one_to_one: OneToOnes,
+    /// Published ports.
+    pub published: Published,
+    /// The networks that have a way out.
+    pub networks: HashMap<NetworkId, NetworkNat>,
+    /// How long connections live.
+    pub timeouts: Timeouts,
+    /// Connections in all, within the table's capacity.
+    pub max_connections: usize,
+    /// TCP connections in all whose handshake is not complete: a flood evicts its own.
+    pub max_half_open: usize,
+    /// Connections of an attachment for which `per_port` says nothing else.
+    pub max_per_port: u32,
+    /// Connections of these attachments.
+    pub per_port: HashMap<PortId, u32>,
+    /// Differs from that of all earlier rules.
+    pub generation: u32,
+}
+
+impl Default for NatRules {
+    /// Nothing leaves, nothing is reachable.
+    fn default() -> Self {
+        Self {
+            external: Vec::new(),
+            local: HashSet::new(),
+            mapping: Mapping::EndpointIndependent,
+            filtering: Filtering::AddressDependent,
+            ports: 1024..=u16::MAX,
+            one_to_one: OneToOnes::default(),
+            published: Published::default(),
+            networks: HashMap::new(),
+            timeouts: Timeouts::default(),
+            max_connections: 1 << 20,
+            max_half_open: 1 << 16,
+            max_per_port: 1 << 15,
+            per_port: HashMap::new(),
+            generation: 0,
+        }
+    }
+}
+
+impl NatRules {
+    /// Whether the switch is known by this address, inside or outside.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.local.contains(&address)
+            || self.external.contains(&address)
+            || self.one_to_one.of_external(address).is_some()
+    }
+
+    /// Whether a packet to this address, from inside and translated, comes back in: to one of our own addresses
+    /// (a hairpin), or to a network whose addresses are not translated.
+    pub(super) fn leads_inside(&self, address: IpAddr) -> bool {
+        self.is_own(address) || self.routed(address).is_some()
+    }
+
+    /// The untranslated network that the address is of.
+    pub(super) fn routed(&self, address: IpAddr) -> Option<NetworkId> {
+        let untranslated = self.networks.iter().filter(|(_, nat)| nat.mode == NatMode::None);
+        untranslated
+            .filter(|(_, nat)| nat.subnets.iter().any(|subnet| subnet.contains(&address)))
+            .map(|(network, _)| *network)
+            .min()
+    }
+
+    /// The addresses that dynamic mappings may use.
+    pub(super) fn shared_addresses(&self, family: Family) -> impl Iterator<Item = Address> + Clone {
+        self.external
+            .iter()
+            .filter(move |address| address.is_ipv4() == (family == Family::V4))
+            .filter(|address| self.one_to_one.of_external(**address).is_none())
+            .map(|address| Address::from(*address))
+    }
+
+    /// How many connections an attachment may have.
+    pub(super) fn limit(&self, port: PortId) -> u32 {
+        self.per_port.get(&port).copied().unwrap_or(self.max_per_port)
+    }
+}
