@@ -172,6 +172,21 @@ pub(crate) enum BackendName {
     VswitchPlain,
     /// Open vSwitch's userspace datapath with TSO (as root, when installed)
     OpenVswitch,
+    /// The Linux bridge, routing and nftables as a gateway with NAT (as root, when nftables is installed)
+    LinuxRouter,
+    /// This switch as a gateway with NAT
+    VswitchRouter,
+}
+
+/// Which of the comparisons `vswitch bench` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PartName {
+    /// Two hosts of one network
+    Bridge,
+    /// A host behind a gateway with NAT, and one in the world
+    Router,
+    /// Both
+    All,
 }
 
 #[derive(Debug, Args)]
@@ -182,6 +197,9 @@ pub(crate) struct BenchArgs {
     /// How long each one takes
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     pub(crate) seconds: f64,
+    /// Which comparison to make
+    #[arg(long, value_enum, default_value_t = PartName::All)]
+    pub(crate) part: PartName,
     /// What to measure [default: all this machine has]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) backends: Vec<BackendName>,

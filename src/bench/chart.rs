@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 
 use super::metric::Metric;
 use super::report::{Machine, Report};
-use super::results::Figure;
+use super::results::{Figure, Results};
 
 const WIDTH: f64 = 900.0;
 const MARGIN: f64 = 28.0;
@@ -51,10 +51,12 @@ text{fill:#e6edf3}\
 }";
 
 /// Known backends keep their colour from run to run; others take the spares in turn.
-const COLOURS: [(&str, &str); 5] = [
+const COLOURS: [(&str, &str); 7] = [
     ("vswitch", "#D55E00"),
     ("two-tap-loop", "#E69F00"),
     ("linux-bridge", "#0072B2"),
+    ("vswitch-router", "#D55E00"),
+    ("linux-router", "#0072B2"),
     ("open-vswitch", "#CC79A7"),
     ("veth", "#999999"),
 ];
@@ -69,11 +71,11 @@ pub(crate) fn svg(report: &Report) -> String {
 }
 
 fn draw(svg: &mut String, report: &Report) -> fmt::Result {
-    let metrics = report.charted();
-    let panel = panel_height(report.results.backends.len());
-    let height = metrics.iter().fold(HEADER + MARGIN - PANEL_GAP, |height, _| height + panel + PANEL_GAP);
+    let charted = report.charted();
+    let panels: Vec<f64> = charted.iter().map(|(part, _)| panel_height(part.backends.len())).collect();
+    let height = panels.iter().fold(HEADER + MARGIN - PANEL_GAP, |height, panel| height + panel + PANEL_GAP);
     let title = "vswitch beside its peers: same machine, same run";
-    let description = spoken(report, &metrics);
+    let description = spoken(&charted);
     writeln!(
         svg,
         r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title description">
@@ -90,9 +92,10 @@ fn draw(svg: &mut String, report: &Report) -> fmt::Result {
         escaped(&shortened(&subtitle(report), LONGEST_LINE)),
         escaped(&shortened(&format!("$ {}", report.command), LONGEST_LINE)),
     )?;
-    for (index, metric) in metrics.into_iter().enumerate() {
-        let top = (0..index).fold(HEADER, |top, _| top + panel + PANEL_GAP);
-        Panel::new(metric, report.results.figures(metric), top).draw(svg)?;
+    let mut top = HEADER;
+    for ((part, metric), height) in charted.into_iter().zip(panels) {
+        Panel::new(part, metric, top).draw(svg)?;
+        top += height + PANEL_GAP;
     }
     writeln!(svg, "</svg>")
 }
@@ -103,22 +106,22 @@ fn panel_height(bars: usize) -> f64 {
 
 fn subtitle(report: &Report) -> String {
     let Machine { kernel, cpus, congestion_control, mtu, .. } = &report.machine;
-    let seconds = report.results.window.measured.as_secs_f64();
+    let seconds = report.window.measured.as_secs_f64();
     format!(
         "{} · kernel {kernel} · {cpus} CPUs · MTU {mtu} · {congestion_control} · median of {} rounds of {seconds} s, \
          whiskers: min to max",
-        report.date, report.results.rounds
+        report.date, report.rounds
     )
 }
 
 /// The medians in words, for those who hear the chart.
-fn spoken(report: &Report, metrics: &[Metric]) -> String {
+fn spoken(charted: &[(&Results, Metric)]) -> String {
     let mut sentences = Vec::new();
-    for &metric in metrics {
-        let figures = report.results.figures(metric);
+    for &(part, metric) in charted {
+        let figures = part.figures(metric);
         let medians: Vec<String> =
             figures.iter().map(|figure| format!("{} {}", figure.backend.name, value(figure))).collect();
-        sentences.push(format!("{}: {}.", metric.label(), medians.join(", ")));
+        sentences.push(format!("{}{}: {}.", part.part.prefix(), metric.label(), medians.join(", ")));
     }
     sentences.join(" ")
 }
@@ -126,6 +129,7 @@ fn spoken(report: &Report, metrics: &[Metric]) -> String {
 /// One metric: heading, bars, axis.
 struct Panel<'a> {
     metric: Metric,
+    prefix: &'static str,
     figures: Vec<Figure<'a>>,
     top: f64,
     /// The position of zero.
@@ -134,22 +138,24 @@ struct Panel<'a> {
 }
 
 impl<'a> Panel<'a> {
-    fn new(metric: Metric, figures: Vec<Figure<'a>>, top: f64) -> Self {
+    fn new(part: &'a Results, metric: Metric, top: f64) -> Self {
+        let figures = part.figures(metric);
         let longest =
             figures.iter().map(|figure| figure.backend.name.chars().count().min(LONGEST_NAME)).max();
         let left = (0..longest.unwrap_or(0)).fold(MARGIN + 12.0, |left, _| left + LETTER_WIDTH);
         let largest = figures.iter().filter_map(|figure| figure.summary).map(|summary| summary.max);
         let largest = largest.fold(0.0, f64::max) / metric.display_unit().1;
         let scale = Scale::up_to(largest, WIDTH - MARGIN - VALUE_ROOM - left);
-        Self { metric, figures, top, left, scale }
+        Self { metric, prefix: part.part.prefix(), figures, top, left, scale }
     }
 
     fn draw(&self, svg: &mut String) -> fmt::Result {
         let sense = if self.metric.more_is_better() { "more is better" } else { "less is better" };
         writeln!(
             svg,
-            r#"<text class="heading" x="{MARGIN}" y="{}">{}, {}</text><text class="muted" x="{}" y="{}" text-anchor="end">{sense}</text>"#,
+            r#"<text class="heading" x="{MARGIN}" y="{}">{}{}, {}</text><text class="muted" x="{}" y="{}" text-anchor="end">{sense}</text>"#,
             self.top + 14.0,
+            self.prefix,
             escaped(&self.metric.label()),
             self.metric.display_unit().0,
             WIDTH - MARGIN,
@@ -283,7 +289,8 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::bench::error::BenchError;
-    use crate::bench::report::tests::of_backends;
+    use crate::bench::measurement::Part;
+    use crate::bench::report::tests::{of_backends, of_parts};
     use proptest::prelude::*;
 
     /// What a reader of `xml` sees, if every element is closed in order, every attribute quoted and every reference
@@ -381,9 +388,27 @@ mod tests {
     }
 
     #[test]
+    fn panels_of_the_router_say_so_and_lie_below_the_others() {
+        let two = [("vswitch-router", 1.0), ("linux-router", 1.0)];
+        let report = of_parts(&[(Part::Bridge, &[("vswitch", 1.0)]), (Part::Router, &two)]);
+        let text = text_of(&svg(&report)).unwrap();
+        for label in
+            ["\nTCP 1 stream, Gbit/s\n", "\nNAT, TCP 1 stream, Gbit/s\n", "\nNAT, TCP 1 stream in, Gbit/s\n"]
+        {
+            assert_eq!(text.matches(label).count(), 1, "{label}");
+        }
+        assert!(text.find("TCP round trip p99, µs\n") < text.find("\nNAT, "));
+        assert_eq!(
+            text.matches("\nvswitch-router\n").count(),
+            4,
+            "in every panel of its part and in no other"
+        );
+    }
+
+    #[test]
     fn a_backend_that_failed_is_shown_as_such() {
         let mut report = of_backends(&[("vswitch", 1.0), ("veth", 1.0)]);
-        for outcome in report.results.outcomes.iter_mut().filter(|outcome| outcome.step.backend == 1) {
+        for outcome in report.parts[0].outcomes.iter_mut().filter(|outcome| outcome.step.backend == 1) {
             outcome.reading = Err(BenchError::NothingArrived { cause: None });
         }
         let text = text_of(&svg(&report)).unwrap();

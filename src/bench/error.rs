@@ -28,6 +28,9 @@ pub(crate) enum BenchError {
         /// What the system said.
         cause: io::Error,
     },
+    /// The way in was to be measured where there is none.
+    #[error("this backend publishes no port")]
+    NothingPublished,
     /// A socket could not be bound to its side's address.
     #[error("cannot bind a socket to {address}: {cause}; is the address configured and the interface up?")]
     Bind {

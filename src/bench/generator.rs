@@ -72,12 +72,12 @@ struct Observed<C> {
     cpu: Option<Duration>,
 }
 
-/// A listening socket on a free port of `address`, in the calling thread's namespace.
+/// A listening socket in the calling thread's namespace; on a free port where the port is 0.
 ///
 /// # Errors
 /// [`BenchError::Bind`].
-pub(crate) fn listen(address: IpAddr) -> Result<TcpListener, BenchError> {
-    TcpListener::bind((address, 0)).map_err(|cause| BenchError::Bind { address, cause })
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, BenchError> {
+    TcpListener::bind(address).map_err(|cause| BenchError::Bind { address: address.ip(), cause })
 }
 
 /// A datagram socket on a free port of `address`, in the calling thread's namespace.
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_refused_connection_is_an_error_that_names_the_target() {
-        let listener = listen(LOCALHOST).unwrap();
+        let listener = listen((LOCALHOST, 0).into()).unwrap();
         let target = listener.local_addr().unwrap();
         drop(listener);
         let error = connect(target, 1, &|_| Ok(())).unwrap_err();
@@ -227,7 +227,7 @@ mod tests {
     fn an_address_that_is_not_ours_cannot_be_bound() {
         let documentation = IpAddr::from([192, 0, 2, 1]);
         assert!(
-            matches!(listen(documentation), Err(BenchError::Bind { address, .. }) if address == documentation)
+            matches!(listen((documentation, 0).into()), Err(BenchError::Bind { address, .. }) if address == documentation)
         );
         assert!(
             matches!(bind(documentation), Err(BenchError::Bind { address, .. }) if address == documentation)
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_refused_socket_option_is_an_error() {
-        let listener = listen(LOCALHOST).unwrap();
+        let listener = listen((LOCALHOST, 0).into()).unwrap();
         let refuse = |_: &TcpStream| Err(io::Error::other("no such algorithm"));
         let outcome = connect(listener.local_addr().unwrap(), 1, &refuse);
         assert!(matches!(outcome, Err(BenchError::Tune { .. })));
@@ -249,7 +249,7 @@ mod tests {
             tuned.fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
-        let listener = listen(LOCALHOST).unwrap();
+        let listener = listen((LOCALHOST, 0).into()).unwrap();
         let near = connect(listener.local_addr().unwrap(), 3, &tune).unwrap();
         let far = accept(&listener, 3, &tune).unwrap();
         assert_eq!((near.len(), far.len()), (3, 3));

@@ -9,16 +9,13 @@
 //! A measurement that fails is recorded with its reason and the run goes on: one broken backend must not cost the
 //! figures of the others.
 
-use std::fmt;
 use std::io;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::error::BenchError;
-use super::generator::round_trip::{self, RoundTripReading};
-use super::generator::tcp::{self, TcpReading};
-use super::generator::udp::{self, UdpReading};
-use super::generator::{self, Tune, Window};
+use super::generator::{self, Tune, Window, round_trip, tcp, udp};
+use super::measurement::{Measurement, Part, Reading};
 use super::results::{Backend, Outcome, Results};
 
 /// Fewer rounds have no median worth the name.
@@ -29,6 +26,9 @@ pub(crate) const TWO_TAP_LOOP: &str = "two-tap-loop";
 
 /// The [`Topology::name`] of the kernel's own switch.
 pub(crate) const LINUX_BRIDGE: &str = "linux-bridge";
+
+/// The [`Topology::name`] of the kernel's own gateway: bridge, routing and nftables.
+pub(crate) const LINUX_ROUTER: &str = "linux-router";
 
 /// Two namespaces joined by the backend under test.
 pub(crate) trait Topology {
@@ -44,9 +44,24 @@ pub(crate) trait Topology {
     /// The side that receives.
     fn right(&self) -> &dyn Side;
 
+    /// The port by which the right side reaches the left one, which has an address of its own behind a gateway.
+    /// None where both are on one network.
+    fn published(&self) -> Option<Published> {
+        None
+    }
+
     /// CPU time, user and system, that the switch has spent so far in all its threads; `None` where the forwarding
     /// is the kernel's and nobody's account.
     fn cpu_time(&self) -> Option<Duration>;
+}
+
+/// A port of the gateway that leads to a port of the left side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Published {
+    /// Where the right side connects to.
+    pub(crate) outside: SocketAddr,
+    /// Where the left side listens.
+    pub(crate) inside: SocketAddr,
 }
 
 /// One of the two namespaces of a topology.
@@ -64,52 +79,10 @@ pub(crate) trait Side: Sync {
 /// Something to be done inside a namespace.
 pub(crate) type Work<'a> = Box<dyn FnOnce() + Send + 'a>;
 
-/// One kind of traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Measurement {
-    /// Bulk TCP in this many parallel streams.
-    Tcp {
-        /// Connections, each with a thread at either end.
-        streams: usize,
-    },
-    /// 16-byte datagrams as fast as one sender can.
-    Udp,
-    /// One byte there and back over TCP.
-    RoundTrip,
-}
-
-impl Measurement {
-    /// What `vswitch bench` measures unless told otherwise.
-    pub(crate) const STANDARD: [Self; 4] =
-        [Self::Tcp { streams: 1 }, Self::Tcp { streams: 4 }, Self::Udp, Self::RoundTrip];
-}
-
-impl fmt::Display for Measurement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { streams: 1 } => f.write_str("TCP 1 stream"),
-            Self::Tcp { streams } => write!(f, "TCP {streams} streams"),
-            Self::Udp => write!(f, "UDP {} B", udp::PAYLOAD_BYTES),
-            Self::RoundTrip => f.write_str("TCP round trip"),
-        }
-    }
-}
-
-/// What one measurement found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Reading {
-    /// Of [`Measurement::Tcp`].
-    Tcp(TcpReading),
-    /// Of [`Measurement::Udp`].
-    Udp(UdpReading),
-    /// Of [`Measurement::RoundTrip`].
-    RoundTrip(RoundTripReading),
-}
-
 /// A list of measurements and how often to take them.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    measurements: Vec<Measurement>,
+    part: Part,
     rounds: usize,
     window: Window,
 }
@@ -126,29 +99,26 @@ pub(crate) struct Step {
 }
 
 impl Plan {
-    /// A plan that takes each of `measurements` in `rounds` rounds, `measured` long each time, warm-up excluded.
+    /// A plan that takes each measurement of `part` in `rounds` rounds, `measured` long each time, warm-up excluded.
     ///
     /// # Errors
     /// [`BenchError::TooFewRounds`], [`BenchError::NoTime`].
-    pub(crate) fn new(
-        measurements: &[Measurement],
-        rounds: usize,
-        measured: Duration,
-    ) -> Result<Self, BenchError> {
+    pub(crate) fn new(part: Part, rounds: usize, measured: Duration) -> Result<Self, BenchError> {
         if rounds < MINIMUM_ROUNDS {
             return Err(BenchError::TooFewRounds { asked: rounds });
         }
         if measured.is_zero() {
             return Err(BenchError::NoTime);
         }
-        Ok(Self { measurements: measurements.to_vec(), rounds, window: Window::measuring(measured) })
+        Ok(Self { part, rounds, window: Window::measuring(measured) })
     }
 
     /// Every step, in the order in which it is taken.
     fn steps(&self, backends: usize) -> Vec<Step> {
-        let mut steps = Vec::with_capacity(self.rounds * self.measurements.len() * backends);
+        let measurements = self.part.measurements();
+        let mut steps = Vec::with_capacity(self.rounds * measurements.len() * backends);
         for round in 0..self.rounds {
-            for &measurement in &self.measurements {
+            for &measurement in measurements {
                 for place in 0..backends {
                     steps.push(Step { round, measurement, backend: (place + round) % backends });
                 }
@@ -198,13 +168,7 @@ pub(crate) fn run(
         .iter()
         .map(|topology| Backend { name: topology.name().to_owned(), description: topology.description() })
         .collect();
-    Results {
-        backends,
-        measurements: plan.measurements.clone(),
-        rounds: plan.rounds,
-        window: plan.window,
-        outcomes,
-    }
+    Results { part: plan.part, backends, rounds: plan.rounds, outcomes }
 }
 
 fn take(
@@ -217,6 +181,10 @@ fn take(
     match measurement {
         Measurement::Tcp { streams } => {
             let (senders, receivers) = tcp_connections(topology, streams, tune)?;
+            tcp::transfer(senders, receivers, window, &cpu).map(Reading::Tcp)
+        }
+        Measurement::TcpIn => {
+            let (senders, receivers) = published_connection(topology, tune)?;
             tcp::transfer(senders, receivers, window, &cpu).map(Reading::Tcp)
         }
         Measurement::Udp => {
@@ -247,10 +215,18 @@ fn tcp_connections(
     tune: Tune<'_>,
 ) -> Result<Connections, BenchError> {
     let address = topology.right().address();
-    let listener = inside(topology.right(), "right", || generator::listen(address))??;
+    let listener = inside(topology.right(), "right", || generator::listen((address, 0).into()))??;
     let target = listener.local_addr().map_err(|cause| BenchError::Bind { address, cause })?;
     let near = inside(topology.left(), "left", || generator::connect(target, streams, tune))??;
     Ok((near, generator::accept(&listener, streams, tune)?))
+}
+
+/// A connection from right to left by the published port, and its other end.
+fn published_connection(topology: &dyn Topology, tune: Tune<'_>) -> Result<Connections, BenchError> {
+    let Published { outside, inside: listens } = topology.published().ok_or(BenchError::NothingPublished)?;
+    let listener = inside(topology.left(), "left", || generator::listen(listens))??;
+    let near = inside(topology.right(), "right", || generator::connect(outside, 1, tune))??;
+    Ok((near, generator::accept(&listener, 1, tune)?))
 }
 
 /// What `work` answers when it is run inside `side`.
@@ -354,21 +330,18 @@ mod tests {
     #[test]
     fn a_plan_needs_rounds_for_a_median_and_time() {
         let second = Duration::from_secs(1);
-        assert!(matches!(
-            Plan::new(&Measurement::STANDARD, 2, second),
-            Err(BenchError::TooFewRounds { asked: 2 })
-        ));
-        assert!(matches!(Plan::new(&Measurement::STANDARD, 3, Duration::ZERO), Err(BenchError::NoTime)));
-        assert!(Plan::new(&Measurement::STANDARD, 3, second).is_ok());
+        assert!(matches!(Plan::new(Part::Bridge, 2, second), Err(BenchError::TooFewRounds { asked: 2 })));
+        assert!(matches!(Plan::new(Part::Bridge, 3, Duration::ZERO), Err(BenchError::NoTime)));
+        assert!(Plan::new(Part::Bridge, 3, second).is_ok());
     }
 
     #[test]
     fn every_round_takes_each_measurement_on_each_backend_and_begins_with_another() {
-        let plan = Plan::new(&Measurement::STANDARD, 5, Duration::from_secs(1)).unwrap();
+        let plan = Plan::new(Part::Bridge, 5, Duration::from_secs(1)).unwrap();
         let steps = plan.steps(4);
         assert_eq!(steps.len(), 5 * 4 * 4);
         for (round, steps) in steps.chunks(16).enumerate() {
-            for (measurement, steps) in Measurement::STANDARD.iter().zip(steps.chunks(4)) {
+            for (measurement, steps) in Measurement::BRIDGE.iter().zip(steps.chunks(4)) {
                 assert!(steps.iter().all(|step| step.round == round && step.measurement == *measurement));
                 assert_eq!(steps[0].backend, round % 4);
                 let backends: HashSet<usize> = steps.iter().map(|step| step.backend).collect();
@@ -379,13 +352,13 @@ mod tests {
 
     #[test]
     fn a_plan_without_backends_has_no_steps() {
-        let plan = Plan::new(&Measurement::STANDARD, 3, Duration::from_secs(1)).unwrap();
+        let plan = Plan::new(Part::Bridge, 3, Duration::from_secs(1)).unwrap();
         assert_eq!(plan.steps(0), []);
     }
 
     #[test]
     fn a_run_measures_what_works_and_records_what_does_not() {
-        let plan = Plan { measurements: Measurement::STANDARD.to_vec(), rounds: 1, window: SHORT };
+        let plan = Plan { part: Part::Bridge, rounds: 1, window: SHORT };
         let topologies: [Box<dyn Topology>; 2] =
             [Box::new(Loopback { cpu: Cell::default() }), Box::new(Gone)];
         let mut seen = Vec::new();
@@ -409,11 +382,5 @@ mod tests {
             }
         }
         assert_eq!(results.backends[0].description, "the host's loopback");
-    }
-
-    #[test]
-    fn measurements_are_named_as_people_say_them() {
-        let names = Measurement::STANDARD.map(|measurement| measurement.to_string());
-        assert_eq!(names, ["TCP 1 stream", "TCP 4 streams", "UDP 16 B", "TCP round trip"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The figures that measurements give: their names, units and what is good.
 
 use super::generator::udp::PAYLOAD_BYTES;
-use super::measure::{Measurement, Reading};
+use super::measurement::{Measurement, Reading};
 
 /// A figure read off a measurement; some measurements give several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(crate) enum Metric {
         /// Parallel connections.
         streams: usize,
     },
+    /// Payload received by one TCP stream through a published port, in bit/s.
+    TcpInThroughput,
     /// Small datagrams received per second.
     UdpReceived,
     /// Small datagrams sent per second.
@@ -30,6 +32,7 @@ impl Metric {
     pub(crate) fn of(measurement: Measurement) -> Vec<Self> {
         match measurement {
             Measurement::Tcp { streams } => vec![Self::TcpThroughput { streams }],
+            Measurement::TcpIn => vec![Self::TcpInThroughput],
             Measurement::Udp => vec![Self::UdpReceived, Self::UdpSent, Self::UdpLoss, Self::UdpReordered],
             Measurement::RoundTrip => vec![Self::RoundTripP50, Self::RoundTripP99],
         }
@@ -39,6 +42,7 @@ impl Metric {
     pub(crate) fn measurement(self) -> Measurement {
         match self {
             Self::TcpThroughput { streams } => Measurement::Tcp { streams },
+            Self::TcpInThroughput => Measurement::TcpIn,
             Self::UdpReceived | Self::UdpSent | Self::UdpLoss | Self::UdpReordered => Measurement::Udp,
             Self::RoundTripP50 | Self::RoundTripP99 => Measurement::RoundTrip,
         }
@@ -49,6 +53,7 @@ impl Metric {
         match self {
             Self::TcpThroughput { streams: 1 } => "tcp_1_stream".into(),
             Self::TcpThroughput { streams } => format!("tcp_{streams}_streams"),
+            Self::TcpInThroughput => "tcp_1_stream_in".into(),
             Self::UdpReceived => format!("udp_{PAYLOAD_BYTES}b_received"),
             Self::UdpSent => format!("udp_{PAYLOAD_BYTES}b_sent"),
             Self::UdpLoss => format!("udp_{PAYLOAD_BYTES}b_loss"),
@@ -62,7 +67,7 @@ impl Metric {
     pub(crate) fn label(self) -> String {
         let measurement = self.measurement();
         match self {
-            Self::TcpThroughput { .. } => measurement.to_string(),
+            Self::TcpThroughput { .. } | Self::TcpInThroughput => measurement.to_string(),
             Self::UdpReceived => format!("{measurement} received"),
             Self::UdpSent => format!("{measurement} sent"),
             Self::UdpLoss => format!("{measurement} lost"),
@@ -75,7 +80,7 @@ impl Metric {
     /// The unit of its values.
     pub(crate) fn base_unit(self) -> &'static str {
         match self {
-            Self::TcpThroughput { .. } => "bit/s",
+            Self::TcpThroughput { .. } | Self::TcpInThroughput => "bit/s",
             Self::UdpReceived | Self::UdpSent => "datagram/s",
             Self::UdpLoss => "1",
             Self::UdpReordered => "datagram",
@@ -86,7 +91,7 @@ impl Metric {
     /// The unit in which people read it, and what a value in the base unit is divided by to get there.
     pub(crate) fn display_unit(self) -> (&'static str, f64) {
         match self {
-            Self::TcpThroughput { .. } => ("Gbit/s", 1e9),
+            Self::TcpThroughput { .. } | Self::TcpInThroughput => ("Gbit/s", 1e9),
             Self::UdpReceived | Self::UdpSent => ("k/s", 1e3),
             Self::UdpLoss => ("%", 0.01),
             Self::UdpReordered => ("datagrams", 1.0),
@@ -104,7 +109,7 @@ impl Metric {
     /// What the CPU time of the switch is told per; `None` where the metric is not the one it is told with.
     pub(crate) fn cpu_unit(self) -> Option<&'static str> {
         match self {
-            Self::TcpThroughput { .. } => Some("s/GB"),
+            Self::TcpThroughput { .. } | Self::TcpInThroughput => Some("s/GB"),
             Self::UdpReceived => Some("s/Mpkt"),
             _ => None,
         }
@@ -112,7 +117,8 @@ impl Metric {
 
     /// Whether more of it is better.
     pub(crate) fn more_is_better(self) -> bool {
-        matches!(self, Self::TcpThroughput { .. } | Self::UdpReceived | Self::UdpSent)
+        let throughput = matches!(self, Self::TcpThroughput { .. } | Self::TcpInThroughput);
+        throughput || matches!(self, Self::UdpReceived | Self::UdpSent)
     }
 
     /// Whether a ratio of two backends says anything: a share or a count that is best at zero has none.
@@ -123,7 +129,9 @@ impl Metric {
     /// Its value in `reading`, in the base unit.
     pub(crate) fn value(self, reading: &Reading) -> Option<f64> {
         match (self, reading) {
-            (Self::TcpThroughput { .. }, Reading::Tcp(reading)) => Some(reading.bits_per_second()),
+            (Self::TcpThroughput { .. } | Self::TcpInThroughput, Reading::Tcp(reading)) => {
+                Some(reading.bits_per_second())
+            }
             (Self::UdpReceived, Reading::Udp(reading)) => Some(reading.received_per_second()),
             (Self::UdpSent, Reading::Udp(reading)) => Some(reading.sent_per_second()),
             (Self::UdpLoss, Reading::Udp(reading)) => Some(reading.loss()),
@@ -137,7 +145,9 @@ impl Metric {
     /// CPU seconds of the switch per [`Self::cpu_unit`].
     pub(crate) fn cpu_seconds(self, reading: &Reading) -> Option<f64> {
         match (self, reading) {
-            (Self::TcpThroughput { .. }, Reading::Tcp(reading)) => reading.cpu_seconds_per_gigabyte(),
+            (Self::TcpThroughput { .. } | Self::TcpInThroughput, Reading::Tcp(reading)) => {
+                reading.cpu_seconds_per_gigabyte()
+            }
             (Self::UdpReceived, Reading::Udp(reading)) => reading.cpu_seconds_per_million(),
             _ => None,
         }
@@ -176,7 +186,8 @@ mod tests {
 
     #[test]
     fn keys_are_unique_and_stable() {
-        let keys: Vec<_> = Measurement::STANDARD.into_iter().flat_map(Metric::of).map(Metric::key).collect();
+        let measurements = Measurement::BRIDGE.into_iter().chain([Measurement::TcpIn]);
+        let keys: Vec<_> = measurements.flat_map(Metric::of).map(Metric::key).collect();
         assert_eq!(
             keys,
             [
@@ -187,14 +198,15 @@ mod tests {
                 "udp_16b_loss",
                 "udp_16b_reordered",
                 "tcp_round_trip_p50",
-                "tcp_round_trip_p99"
+                "tcp_round_trip_p99",
+                "tcp_1_stream_in"
             ]
         );
     }
 
     #[test]
     fn every_metric_is_read_off_the_measurement_it_belongs_to() {
-        for measurement in Measurement::STANDARD {
+        for measurement in Measurement::BRIDGE.into_iter().chain(Measurement::ROUTER) {
             for metric in Metric::of(measurement) {
                 assert_eq!(metric.measurement(), measurement);
             }

@@ -7,7 +7,8 @@
 use std::io::{self, IsTerminal, Stderr, Write};
 
 use super::error::BenchError;
-use super::measure::{Event, Reading};
+use super::measure::Event;
+use super::measurement::Reading;
 use super::metric::Metric;
 
 /// Back to the first column, and clear the line (ECMA-48 EL).
@@ -84,7 +85,8 @@ mod tests {
     use crate::bench::generator::round_trip::RoundTripReading;
     use crate::bench::generator::tcp::TcpReading;
     use crate::bench::generator::udp::UdpReading;
-    use crate::bench::measure::{Measurement, Step};
+    use crate::bench::measure::Step;
+    use crate::bench::measurement::Measurement;
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -10,7 +10,8 @@ pub(crate) mod table;
 use serde::Serialize;
 
 use super::error::BenchError;
-use super::measure::Measurement;
+use super::generator::Window;
+use super::measurement::Measurement;
 use super::metric::{Metric, three_digits};
 use super::results::{Backend, Figure, Results};
 
@@ -23,8 +24,12 @@ pub(crate) struct Report {
     pub(crate) command: String,
     /// Where.
     pub(crate) machine: Machine,
-    /// What it found.
-    pub(crate) results: Results,
+    /// How often each measurement was taken.
+    pub(crate) rounds: usize,
+    /// For how long each time.
+    pub(crate) window: Window,
+    /// What was found, part by part.
+    pub(crate) parts: Vec<Results>,
 }
 
 /// What of the machine decides the figures.
@@ -49,8 +54,8 @@ impl Report {
     /// The circumstances in one line.
     fn circumstances(&self) -> String {
         let Machine { kernel, cpus, congestion_control, mtu, pinning } = &self.machine;
-        let rounds = self.results.rounds;
-        let seconds = self.results.window.measured.as_secs_f64();
+        let rounds = self.rounds;
+        let seconds = self.window.measured.as_secs_f64();
         format!(
             "kernel {kernel}, {cpus} CPUs, MTU {mtu}, congestion control {congestion_control}, pinning {pinning}; \
              {rounds} rounds of {seconds} s; {}",
@@ -66,7 +71,7 @@ impl Report {
     /// One sentence per measurement and backend that failed, with the reason of the first round.
     fn failed(&self) -> impl Iterator<Item = String> {
         let mut failed: Vec<(Measurement, &Backend, &BenchError, Vec<String>)> = Vec::new();
-        for (step, backend, error) in self.results.failures() {
+        for (step, backend, error) in self.parts.iter().flat_map(Results::failures) {
             let round = (step.round + 1).to_string();
             match failed.iter_mut().find(|known| known.0 == step.measurement && known.1 == backend) {
                 Some(known) => known.3.push(round),
@@ -80,8 +85,7 @@ impl Report {
 
     /// A switch must keep a flow in order.
     fn out_of_order(&self) -> impl Iterator<Item = String> {
-        let measured = self.metrics_where(|metric| metric == Metric::UdpReordered);
-        measured.into_iter().flat_map(|metric| self.results.figures(metric)).filter_map(|figure| {
+        self.parts.iter().flat_map(|part| part.figures(Metric::UdpReordered)).filter_map(|figure| {
             let datagrams = figure.summary.filter(|summary| summary.max > 0.0)?.max;
             Some(format!(
                 "Up to {datagrams} datagrams per window came out of order through {}",
@@ -90,19 +94,19 @@ impl Report {
         })
     }
 
-    /// The metrics that people compare; the others are told in the remarks or left to the JSON.
-    fn compared(&self) -> Vec<Metric> {
-        self.metrics_where(|metric| !matches!(metric, Metric::UdpSent | Metric::UdpReordered))
+    /// What a chart shows: a share does not go beside rates.
+    pub(crate) fn charted(&self) -> Vec<(&Results, Metric)> {
+        let charted = |metric: &Metric| metric.is_comparable() && *metric != Metric::UdpSent;
+        let of_part =
+            |part| Results::metrics(part).into_iter().filter(charted).map(move |metric| (part, metric));
+        self.parts.iter().flat_map(of_part).collect()
     }
+}
 
-    /// Those of them that a chart shows: a share does not go beside rates.
-    pub(crate) fn charted(&self) -> Vec<Metric> {
-        self.metrics_where(|metric| metric.is_comparable() && metric != Metric::UdpSent)
-    }
-
-    fn metrics_where(&self, wanted: impl Fn(Metric) -> bool) -> Vec<Metric> {
-        self.results.metrics().into_iter().filter(|&metric| wanted(metric)).collect()
-    }
+/// The metrics of a part that people compare; the others are told in the remarks or left to the JSON.
+fn compared(part: &Results) -> Vec<Metric> {
+    let compared = |metric: &Metric| !matches!(metric, Metric::UdpSent | Metric::UdpReordered);
+    part.metrics().into_iter().filter(compared).collect()
 }
 
 /// The median, in the display unit.
@@ -133,11 +137,17 @@ fn cpu(figure: &Figure<'_>) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::bench::measure::Reading;
+    use crate::bench::measurement::{Part, Reading};
     use crate::bench::results;
+    use std::time::Duration;
 
     /// See [`results::tests::of_backends`].
     pub(crate) fn of_backends(backends: &[(&str, f64)]) -> Report {
+        of_parts(&[(Part::Bridge, backends)])
+    }
+
+    /// The same for several parts.
+    pub(crate) fn of_parts(parts: &[(Part, &[(&str, f64)])]) -> Report {
         Report {
             date: "2026-08-01".into(),
             command: "vswitch bench --rounds 3 && echo \"<done>\"".into(),
@@ -148,7 +158,12 @@ pub(crate) mod tests {
                 mtu: 1500,
                 pinning: "none".into(),
             },
-            results: results::tests::of_backends(backends),
+            rounds: 3,
+            window: Window::measuring(Duration::from_secs(2)),
+            parts: parts
+                .iter()
+                .map(|(part, backends)| results::tests::of_backends(*part, backends))
+                .collect(),
         }
     }
 
@@ -160,12 +175,12 @@ pub(crate) mod tests {
     #[test]
     fn failures_and_reordering_are_remarked_upon() {
         let mut report = of_backends(&[("vswitch", 1.0)]);
-        for outcome in &mut report.results.outcomes {
+        for outcome in &mut report.parts[0].outcomes {
             if let Ok(Reading::Udp(reading)) = &mut outcome.reading {
                 reading.reordered = 7;
             }
         }
-        for outcome in &mut report.results.outcomes {
+        for outcome in &mut report.parts[0].outcomes {
             if outcome.step.measurement == Measurement::RoundTrip && outcome.step.round > 0 {
                 outcome.reading = Err(BenchError::NothingArrived { cause: None });
             }

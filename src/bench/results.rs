@@ -4,31 +4,27 @@
 //! taken of those ratios: drift between rounds cancels, which it would not in a ratio of two medians. A round in
 //! which either failed has no ratio.
 
-use serde::Serialize;
-
 use super::error::BenchError;
-use super::generator::Window;
-use super::measure::{LINUX_BRIDGE, Measurement, Reading, Step, TWO_TAP_LOOP};
+use super::measure::Step;
+use super::measurement::{Part, Reading};
 use super::metric::Metric;
 use super::statistics::Summary;
 
-/// Everything a run found.
+/// Everything a run of one part found.
 #[derive(Debug)]
 pub(crate) struct Results {
-    /// What was measured; [`Step::backend`] is an index into this.
+    /// Which measurements were taken.
+    pub(crate) part: Part,
+    /// On what; [`Step::backend`] is an index into this.
     pub(crate) backends: Vec<Backend>,
-    /// The measurements taken.
-    pub(crate) measurements: Vec<Measurement>,
     /// How often each was taken.
     pub(crate) rounds: usize,
-    /// For how long each time.
-    pub(crate) window: Window,
     /// One per step, in the order taken.
     pub(crate) outcomes: Vec<Outcome>,
 }
 
 /// One thing measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Backend {
     /// Its short name.
     pub(crate) name: String,
@@ -56,18 +52,23 @@ pub(crate) struct Figure<'a> {
     pub(crate) rounds: Vec<Option<f64>>,
     /// Of the rounds that have a value.
     pub(crate) summary: Option<Summary>,
-    /// Median over the rounds of the ratio to [`TWO_TAP_LOOP`] in the same round.
-    pub(crate) to_two_tap_loop: Option<f64>,
-    /// Median over the rounds of the ratio to [`LINUX_BRIDGE`] in the same round.
-    pub(crate) to_linux_bridge: Option<f64>,
+    /// For each of [`Part::baselines`], the median over the rounds of the ratio to it in the same round.
+    pub(crate) ratios: Vec<(&'static str, Option<f64>)>,
     /// Median CPU seconds of the switch per [`Metric::cpu_unit`].
     pub(crate) cpu_seconds: Option<f64>,
+}
+
+impl Figure<'_> {
+    /// The ratio to the backend of this name.
+    pub(crate) fn ratio_to(&self, baseline: &str) -> Option<f64> {
+        self.ratios.iter().find(|(name, _)| *name == baseline)?.1
+    }
 }
 
 impl Results {
     /// Every metric of the run, in the order of the measurements.
     pub(crate) fn metrics(&self) -> Vec<Metric> {
-        self.measurements.iter().flat_map(|&measurement| Metric::of(measurement)).collect()
+        self.part.measurements().iter().flat_map(|&measurement| Metric::of(measurement)).collect()
     }
 
     /// One figure per backend for `metric`, in the order of the backends.
@@ -79,12 +80,12 @@ impl Results {
             let baseline = self.backends.iter().position(|backend| backend.name == baseline)?;
             if metric.is_comparable() { median_ratio(own, &rounds[baseline]) } else { None }
         };
+        let baselines = self.part.baselines();
         let figure = |(index, backend): (usize, _)| Figure {
             metric,
             backend,
             summary: Summary::of(rounds[index].iter().copied().flatten()),
-            to_two_tap_loop: ratio_to(TWO_TAP_LOOP, &rounds[index]),
-            to_linux_bridge: ratio_to(LINUX_BRIDGE, &rounds[index]),
+            ratios: baselines.iter().map(|(name, _)| (*name, ratio_to(name, &rounds[index]))).collect(),
             cpu_seconds: self.cpu_seconds(index, metric),
             rounds: rounds[index].clone(),
         };
@@ -132,16 +133,17 @@ pub(crate) mod tests {
     use crate::bench::generator::round_trip::RoundTripReading;
     use crate::bench::generator::tcp::TcpReading;
     use crate::bench::generator::udp::UdpReading;
+    use crate::bench::measure::{LINUX_BRIDGE, LINUX_ROUTER, TWO_TAP_LOOP};
+    use crate::bench::measurement::Measurement;
     use std::time::Duration;
 
     const ONE_STREAM: Metric = Metric::TcpThroughput { streams: 1 };
 
     /// Three rounds on a machine that gets slower: `speed` × 12, 10 and 8 Gbit/s, and the rest to match.
-    pub(crate) fn of_backends(backends: &[(&str, f64)]) -> Results {
-        let window = Window::measuring(Duration::from_secs(2));
+    pub(crate) fn of_backends(part: Part, backends: &[(&str, f64)]) -> Results {
         let mut outcomes = Vec::new();
         for (round, drift) in [12.0, 10.0, 8.0].into_iter().enumerate() {
-            for measurement in Measurement::STANDARD {
+            for &measurement in part.measurements() {
                 for (backend, (_, speed)) in backends.iter().enumerate() {
                     let step = Step { round, measurement, backend };
                     outcomes.push(Outcome { step, reading: Ok(reading(measurement, speed * drift)) });
@@ -152,13 +154,7 @@ pub(crate) mod tests {
             name: name.into(),
             description: format!("the {name} <driver>"),
         };
-        Results {
-            backends: backends.iter().map(describe).collect(),
-            measurements: Measurement::STANDARD.to_vec(),
-            rounds: 3,
-            window,
-            outcomes,
-        }
+        Results { backends: backends.iter().map(describe).collect(), part, rounds: 3, outcomes }
     }
 
     #[allow(
@@ -175,6 +171,7 @@ pub(crate) mod tests {
                 let bytes = (gigabits * 1e9 / 4.0).round() as u64 * streams as u64;
                 Reading::Tcp(TcpReading { bytes, elapsed, cpu })
             }
+            Measurement::TcpIn => reading(Measurement::Tcp { streams: 1 }, gigabits),
             Measurement::Udp => {
                 let received = count as u64;
                 Reading::Udp(UdpReading { sent: received * 2, received, reordered: 0, elapsed, cpu })
@@ -188,7 +185,7 @@ pub(crate) mod tests {
 
     #[test]
     fn summaries_are_over_the_rounds() {
-        let results = of_backends(&[("vswitch", 1.0)]);
+        let results = of_backends(Part::Bridge, &[("vswitch", 1.0)]);
         let figures = results.figures(ONE_STREAM);
         assert_eq!(figures[0].rounds, [Some(6e9 * 2.0), Some(5e9 * 2.0), Some(4e9 * 2.0)]);
         assert_eq!(figures[0].summary, Some(Summary { median: 10e9, min: 8e9, max: 12e9 }));
@@ -198,7 +195,7 @@ pub(crate) mod tests {
     #[test]
     fn ratios_are_taken_within_a_round() {
         // Medians of 10 against 10, but in each round one of them was clearly ahead.
-        let mut results = of_backends(&[("vswitch", 1.0), (TWO_TAP_LOOP, 1.0)]);
+        let mut results = of_backends(Part::Bridge, &[("vswitch", 1.0), (TWO_TAP_LOOP, 1.0)]);
         for outcome in &mut results.outcomes {
             if outcome.step.backend == 1 && outcome.step.measurement == (Measurement::Tcp { streams: 1 }) {
                 outcome.reading =
@@ -207,36 +204,44 @@ pub(crate) mod tests {
         }
         let figures = results.figures(ONE_STREAM);
         assert_eq!(figures[0].summary.unwrap().median, figures[1].summary.unwrap().median);
-        assert_eq!(figures[0].to_two_tap_loop, Some(1.2));
-        assert_eq!(figures[1].to_two_tap_loop, Some(1.0));
+        assert_eq!(figures[0].ratio_to(TWO_TAP_LOOP), Some(1.2));
+        assert_eq!(figures[1].ratio_to(TWO_TAP_LOOP), Some(1.0));
     }
 
     #[test]
     fn without_the_baseline_there_is_no_ratio() {
-        let results = of_backends(&[("vswitch", 1.0), (LINUX_BRIDGE, 2.0)]);
+        let results = of_backends(Part::Bridge, &[("vswitch", 1.0), (LINUX_BRIDGE, 2.0)]);
         let figures = results.figures(Metric::UdpReceived);
-        assert_eq!(figures[0].to_linux_bridge, Some(0.5));
-        assert_eq!(figures[0].to_two_tap_loop, None);
+        assert_eq!(figures[0].ratio_to(LINUX_BRIDGE), Some(0.5));
+        assert_eq!(figures[0].ratio_to(TWO_TAP_LOOP), None);
     }
 
     #[test]
     fn a_share_has_no_ratio_and_no_cost() {
-        let results = of_backends(&[("vswitch", 1.0), (LINUX_BRIDGE, 2.0)]);
+        let results = of_backends(Part::Bridge, &[("vswitch", 1.0), (LINUX_BRIDGE, 2.0)]);
         let figures = results.figures(Metric::UdpLoss);
         assert_eq!(figures[0].summary.unwrap().median, 0.5);
-        assert_eq!((figures[0].to_linux_bridge, figures[0].cpu_seconds), (None, None));
+        assert_eq!((figures[0].ratio_to(LINUX_BRIDGE), figures[0].cpu_seconds), (None, None));
     }
 
     #[test]
     fn a_failed_round_leaves_the_others() {
-        let mut results = of_backends(&[("vswitch", 1.0), (LINUX_BRIDGE, 2.0)]);
+        let mut results = of_backends(Part::Bridge, &[("vswitch", 1.0), (LINUX_BRIDGE, 2.0)]);
         results.outcomes[1].reading = Err(BenchError::NothingArrived { cause: None });
         let figures = results.figures(ONE_STREAM);
         assert_eq!(figures[1].rounds[0], None);
         assert_eq!(figures[1].summary, Some(Summary { median: 18e9, min: 16e9, max: 20e9 }));
-        assert_eq!(figures[0].to_linux_bridge, Some(0.5));
+        assert_eq!(figures[0].ratio_to(LINUX_BRIDGE), Some(0.5));
         let failures: Vec<_> =
             results.failures().map(|(step, backend, _)| (step.round, &*backend.name)).collect();
         assert_eq!(failures, [(0, LINUX_BRIDGE)]);
+    }
+
+    #[test]
+    fn routers_are_compared_with_a_router() {
+        let results = of_backends(Part::Router, &[("vswitch-router", 1.0), (LINUX_ROUTER, 2.0)]);
+        let figures = results.figures(Metric::TcpInThroughput);
+        assert_eq!(figures[0].summary.unwrap().median, 10e9);
+        assert_eq!((figures[0].ratio_to(LINUX_ROUTER), figures[0].ratio_to(LINUX_BRIDGE)), (Some(0.5), None));
     }
 }

@@ -1,11 +1,14 @@
 //! The backends that are measured, each joining two namespaces of the benchmark's own.
 
 mod linux_bridge;
+mod linux_router;
 pub(crate) mod namespaces;
 mod open_vswitch;
+mod switch;
 mod two_tap_loop;
 mod veth;
 mod vswitch;
+mod vswitch_router;
 
 use super::measure::Topology;
 use crate::cli::BackendName;
@@ -33,5 +36,7 @@ pub(crate) fn build(backend: BackendName, mtu: u16) -> Result<Box<dyn Topology>,
         BackendName::Vswitch => Box::new(vswitch::Vswitch::build(mtu, vswitch::Port::Tap)?),
         BackendName::VswitchPlain => Box::new(vswitch::Vswitch::build(mtu, vswitch::Port::Plain)?),
         BackendName::OpenVswitch => Box::new(open_vswitch::OpenVswitch::build(mtu)?),
+        BackendName::LinuxRouter => Box::new(linux_router::LinuxRouter::build(mtu)?),
+        BackendName::VswitchRouter => Box::new(vswitch_router::VswitchRouter::build(mtu)?),
     })
 }

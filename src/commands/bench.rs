@@ -11,30 +11,45 @@ use vswitch_switch::Device;
 
 use super::CommandError;
 use crate::bench::chart;
-use crate::bench::measure::{self, Measurement, Plan, Topology};
+use crate::bench::generator::Window;
+use crate::bench::measure::{self, Plan, Topology};
+use crate::bench::measurement::Part;
 use crate::bench::progress::Progress;
 use crate::bench::report::{Machine, Report};
 use crate::bench::topology::{self, Unavailable, namespaces};
-use crate::cli::{BackendName, BenchArgs, RelayArgs};
+use crate::cli::{BackendName, BenchArgs, PartName, RelayArgs};
 
 pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode, CommandError> {
     let usage = |error: &dyn std::fmt::Display| CommandError::Usage { message: error.to_string() };
     let seconds = Duration::try_from_secs_f64(args.seconds).map_err(|error| usage(&error))?;
-    let plan = Plan::new(&Measurement::STANDARD, args.rounds, seconds).map_err(|error| usage(&error))?;
+    let mut plans = Vec::new();
+    for part in parts(args) {
+        plans.push((part, Plan::new(part, args.rounds, seconds).map_err(|error| usage(&error))?));
+    }
+    if plans.is_empty() {
+        return Err(usage(&"none of these backends is measured in this part"));
+    }
     let root = userns::is_root();
     if !root {
         userns::enter_user_namespace()?;
     }
     userns::check_tun()?;
 
-    let topologies = build_all(args, root)?;
+    // All of them before the first measurement: what cannot be built is known at once and not after minutes.
+    let mut built = Vec::new();
+    for (part, plan) in plans {
+        built.push((plan, build_all(part, args, root)?));
+    }
     let congestion_control = args.congestion_control.clone();
     let tune = |stream: &std::net::TcpStream| match &congestion_control {
         Some(name) => socket::set_congestion_control(stream, name),
         None => Ok(()),
     };
     let mut progress = Progress::on_stderr();
-    let results = measure::run(&plan, &topologies, &tune, &mut |event| progress.show(&event));
+    let measured = built
+        .iter()
+        .map(|(plan, topologies)| measure::run(plan, topologies, &tune, &mut |event| progress.show(&event)));
+    let parts = measured.collect();
     progress.finish();
 
     let report = Report {
@@ -49,7 +64,9 @@ pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode, CommandError> {
             mtu: args.mtu.into(),
             pinning: "none".to_owned(),
         },
-        results,
+        rounds: args.rounds,
+        window: Window::measuring(seconds),
+        parts,
     };
     if let Some(file) = &args.svg {
         std::fs::write(file, chart::svg(&report))
@@ -79,24 +96,57 @@ pub(super) fn relay(args: &RelayArgs) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The parts that were asked for and that have a backend that was.
+fn parts(args: &BenchArgs) -> Vec<Part> {
+    let parts: &[Part] = match args.part {
+        PartName::Bridge => &[Part::Bridge],
+        PartName::Router => &[Part::Router],
+        PartName::All => &[Part::Bridge, Part::Router],
+    };
+    parts.iter().copied().filter(|part| !wanted(*part, args).is_empty()).collect()
+}
+
+/// The backends to measure in `part`.
+fn wanted(part: Part, args: &BenchArgs) -> Vec<BackendName> {
+    let all: &[BackendName] = match part {
+        Part::Bridge => &[
+            BackendName::Veth,
+            BackendName::LinuxBridge,
+            BackendName::TwoTapLoop,
+            BackendName::Vswitch,
+            BackendName::OpenVswitch,
+        ],
+        Part::Router => &[BackendName::LinuxRouter, BackendName::VswitchRouter],
+    };
+    if args.backends.is_empty() {
+        return all.to_vec();
+    }
+    args.backends.iter().copied().filter(|backend| part_of(*backend) == part).collect()
+}
+
+fn part_of(backend: BackendName) -> Part {
+    match backend {
+        BackendName::LinuxRouter | BackendName::VswitchRouter => Part::Router,
+        BackendName::Veth
+        | BackendName::LinuxBridge
+        | BackendName::TwoTapLoop
+        | BackendName::Vswitch
+        | BackendName::VswitchPlain
+        | BackendName::OpenVswitch => Part::Bridge,
+    }
+}
+
 /// Builds what was asked for, which must work; or everything, leaving out what this machine does not have.
-fn build_all(args: &BenchArgs, root: bool) -> Result<Vec<Box<dyn Topology>>, CommandError> {
-    let all = [
-        BackendName::Veth,
-        BackendName::LinuxBridge,
-        BackendName::TwoTapLoop,
-        BackendName::Vswitch,
-        BackendName::OpenVswitch,
-    ];
+fn build_all(part: Part, args: &BenchArgs, root: bool) -> Result<Vec<Box<dyn Topology>>, CommandError> {
     let asked = !args.backends.is_empty();
-    let wanted = if asked { &args.backends[..] } else { &all };
     let mut topologies = Vec::new();
-    for backend in wanted {
-        let needs_root = matches!(backend, BackendName::LinuxBridge | BackendName::OpenVswitch);
+    for backend in wanted(part, args) {
+        let needs_root =
+            matches!(backend, BackendName::LinuxBridge | BackendName::OpenVswitch | BackendName::LinuxRouter);
         let built = if needs_root && !root {
             Err(Unavailable::Absent("only measured as root".to_owned()))
         } else {
-            topology::build(*backend, args.mtu)
+            topology::build(backend, args.mtu)
         };
         let name = backend.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         match built {

@@ -55,6 +55,8 @@ fn walk(folder: &Path, found: &mut Vec<File>) {
             walk(&path, found);
         } else if kind.is_file()
             && name != "Cargo.lock"
+            // In a worktree it is a file, which says where the repository is.
+            && name != ".git"
             && let Ok(text) = fs::read_to_string(&path)
         {
             let path = path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();

@@ -104,10 +104,10 @@ fn echo(mut stream: TcpStream, stop: &Stop) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::bench::generator::{accept, connect, listen};
-    use std::net::{IpAddr, Ipv4Addr, Shutdown};
+    use std::net::{Ipv4Addr, Shutdown};
 
     fn connection() -> (TcpStream, TcpStream) {
-        let listener = listen(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let client = connect(listener.local_addr().unwrap(), 1, &|_| Ok(())).unwrap().remove(0);
         (client, accept(&listener, 1, &|_| Ok(())).unwrap().remove(0))
     }

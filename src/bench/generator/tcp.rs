@@ -104,12 +104,12 @@ fn receive(mut stream: TcpStream, arrived: &Tally, stop: &Stop) -> io::Result<()
 mod tests {
     use super::*;
     use crate::bench::generator::{accept, connect, listen};
-    use std::net::{IpAddr, Ipv4Addr, Shutdown};
+    use std::net::{Ipv4Addr, Shutdown};
 
     const SHORT: Window = Window { warm_up: Duration::from_millis(20), measured: Duration::from_millis(80) };
 
     fn connections(streams: usize) -> (Vec<TcpStream>, Vec<TcpStream>) {
-        let listener = listen(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let near = connect(listener.local_addr().unwrap(), streams, &|_| Ok(())).unwrap();
         (near, accept(&listener, streams, &|_| Ok(())).unwrap())
     }

@@ -4,19 +4,22 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::{Report, cpu, median, range, ratio};
+use super::{Report, compared, cpu, median, range, ratio};
 use crate::bench::metric::Metric;
-use crate::bench::results::Figure;
+use crate::bench::results::{Figure, Results};
 
 impl Report {
-    /// The whole report as text: circumstances, table, what each backend was, remarks. Ends with a line feed.
+    /// The whole report as text: circumstances, a table for each part and what each backend was, remarks. Ends with
+    /// a line feed.
     pub(crate) fn table(&self) -> String {
-        let mut text = format!("{}\n\n{}\n\n", self.circumstances(), self.figures_table());
-        let width =
-            self.results.backends.iter().map(|backend| backend.name.chars().count()).max().unwrap_or(0);
-        for backend in &self.results.backends {
+        let mut text = format!("{}\n", self.circumstances());
+        for part in &self.parts {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{:width$}  {}", backend.name, backend.description);
+            let _ = writeln!(text, "\n{}\n{}\n", part.part.title(), figures_table(part));
+            let width = part.backends.iter().map(|backend| backend.name.chars().count()).max().unwrap_or(0);
+            for backend in &part.backends {
+                let _ = writeln!(text, "{:width$}  {}", backend.name, backend.description);
+            }
         }
         text.push_str(
             "\nRatios are medians of the ratios of each round; CPU is the time of the switch alone.\n",
@@ -27,31 +30,34 @@ impl Report {
         }
         text
     }
+}
 
-    /// One row per metric, one line per backend in it.
-    fn figures_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL.with_solid_inner_borders());
-        table.set_header(["", "backend", "median", "min–max", "× two-tap loop", "× Linux bridge", "CPU"]);
-        for metric in self.compared() {
-            let figures = self.results.figures(metric);
-            let column = |line: &dyn Fn(&Figure<'_>) -> String| {
-                Cell::new(figures.iter().map(line).collect::<Vec<_>>().join("\n"))
-            };
-            let number =
-                |line: &dyn Fn(&Figure<'_>) -> String| column(line).set_alignment(CellAlignment::Right);
-            table.add_row([
-                Cell::new(heading(metric)),
-                column(&|figure| figure.backend.name.clone()),
-                number(&median),
-                number(&range),
-                number(&|figure| ratio(figure.to_two_tap_loop)),
-                number(&|figure| ratio(figure.to_linux_bridge)),
-                number(&cpu),
-            ]);
-        }
-        table
+/// One row per metric, one line per backend in it.
+fn figures_table(part: &Results) -> Table {
+    let baselines = part.part.baselines();
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL.with_solid_inner_borders());
+    let mut header: Vec<String> = ["", "backend", "median", "min–max"].map(str::to_owned).into();
+    header.extend(baselines.iter().map(|(_, title)| format!("× {title}")));
+    header.push("CPU".to_owned());
+    table.set_header(header);
+    for metric in compared(part) {
+        let figures = part.figures(metric);
+        let column = |line: &dyn Fn(&Figure<'_>) -> String| {
+            Cell::new(figures.iter().map(line).collect::<Vec<_>>().join("\n"))
+        };
+        let number = |line: &dyn Fn(&Figure<'_>) -> String| column(line).set_alignment(CellAlignment::Right);
+        let mut row = vec![
+            Cell::new(heading(metric)),
+            column(&|figure| figure.backend.name.clone()),
+            number(&median),
+            number(&range),
+        ];
+        row.extend(baselines.iter().map(|(name, _)| number(&|figure| ratio(figure.ratio_to(name)))));
+        row.push(number(&cpu));
+        table.add_row(row);
     }
+    table
 }
 
 fn heading(metric: Metric) -> String {
