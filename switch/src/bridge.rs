@@ -83,7 +83,7 @@ impl Stages<'_> {
             return self.walk_parent(parent, ingress, frame, parsed, now);
         }
         *learned = self.learn(ingress, parsed, now)?;
-        if let Some(taken) = self.ask_gateway(ingress, frame, parsed, now)? {
+        if let Some(taken) = self.ask_gateway(frame, parsed, now)? {
             return Ok(taken);
         }
         if headers.destination.is_multicast() {
@@ -117,7 +117,7 @@ impl Stages<'_> {
         parent.admit(self.network, ingress, headers.source)?;
         // With one MAC address for all, what is for a member is not for the gateway.
         let to_member = headers.destination_address().is_some_and(|ip| parent.addresses.contains_key(&ip));
-        if !to_member && let Some(taken) = self.ask_gateway(ingress, frame, parsed, now)? {
+        if !to_member && let Some(taken) = self.ask_gateway(frame, parsed, now)? {
             return Ok(taken);
         }
         if headers.destination.is_multicast() {
@@ -153,7 +153,6 @@ impl Stages<'_> {
     /// What the gateway makes of the frame; none when it is for others, or for others too.
     fn ask_gateway(
         &mut self,
-        ingress: PortId,
         frame: &[u8],
         parsed: &Parsed,
         now: Time,
@@ -164,7 +163,7 @@ impl Stages<'_> {
         if !to_gateway && !destination.is_multicast() {
             return Ok(None);
         }
-        let taken = self.gateway.hear(gateway, self.network.icc, ingress, frame, parsed, now)?;
+        let taken = self.gateway.hear(gateway, self.network.icc, frame, parsed, now)?;
         match (taken, to_gateway) {
             (true, _) => Ok(Some(Verdict::Taken)),
             (false, true) => Ok(Some(Verdict::Route)),

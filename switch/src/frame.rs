@@ -108,7 +108,8 @@ impl Frame {
         self.end += length;
     }
 
-    fn clear(&mut self) {
+    /// Empties the frame.
+    pub fn clear(&mut self) {
         self.start = self.origin;
         self.end = self.origin;
         self.offload = OffloadHeader::NONE;

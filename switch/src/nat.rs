@@ -47,7 +47,7 @@ use crate::drop_reason::DropReason;
 use crate::hash::Seed;
 use crate::id::{NetworkId, PortId};
 use crate::time::Time;
-use vswitch_wire::protocol;
+use vswitch_wire::{IcmpHeader, Parsed, protocol};
 
 use mapping::Mappings;
 use peers::Peers;
@@ -84,6 +84,26 @@ pub struct Packet {
     pub tcp_flags: u8,
     /// Whether it is an ICMP query.
     pub icmp_query: Option<Query>,
+}
+
+impl Packet {
+    /// What is to be known of a parsed packet; none without IP, and for ICMP that is neither query nor error.
+    pub fn of(parsed: &Parsed) -> Option<Self> {
+        let headers = &parsed.headers;
+        // The parser puts the type where other protocols have the destination port.
+        let [kind, _] = headers.destination_port.to_be_bytes();
+        let icmp_query = match (headers.protocol, kind) {
+            (protocol::ICMP, IcmpHeader::ECHO_REQUEST) | (protocol::ICMPV6, IcmpHeader::ECHO_REQUEST_V6) => {
+                Some(Query::Request)
+            }
+            (protocol::ICMP, IcmpHeader::ECHO_REPLY) | (protocol::ICMPV6, IcmpHeader::ECHO_REPLY_V6) => {
+                Some(Query::Reply)
+            }
+            (protocol::ICMP | protocol::ICMPV6, _) => return None,
+            _ => None,
+        };
+        Some(Self { tuple: Tuple::of(headers)?, tcp_flags: parsed.tcp_flags, icmp_query })
+    }
 }
 
 /// What is to be done to a packet.

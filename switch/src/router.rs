@@ -20,7 +20,7 @@ pub mod walk;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::conntrack::Activity;
-use crate::fragment::FragmentTracker;
+use crate::fragment::{FragmentLimits, FragmentTracker};
 use crate::hash::Seed;
 use crate::id::PortId;
 use crate::nat::Nat;
@@ -42,9 +42,9 @@ impl Router {
     pub fn new(seed: Seed, connections: usize) -> Self {
         let activity = Arc::new(Activity::new(connections));
         Self {
-            nat: Mutex::new(Nat::new(connections, seed, Arc::clone(&activity))),
+            nat: Mutex::new(Nat::new(Arc::clone(&activity), seed)),
             neighbors: Mutex::new(Neighbors::new(NeighborLimits::default(), seed)),
-            fragments: Mutex::new(FragmentTracker::new(seed)),
+            fragments: Mutex::new(FragmentTracker::new(FragmentLimits::default(), seed)),
             activity,
             epoch: std::sync::atomic::AtomicU32::new(0),
         }
@@ -72,6 +72,8 @@ impl Router {
     pub fn forget(&self, port: PortId) {
         self.neighbors(|neighbors| neighbors.forget_port(port));
         self.nat().remove_owner(port);
+        // Its fragments go with it, uncounted as its counters do.
+        self.fragments().forget_port(port, &mut Vec::new());
     }
 
     /// Whether connections are still there, and when they were last used.

@@ -30,8 +30,9 @@ use crate::device::{BATCH_FRAMES, Device, DeviceError, Received};
 use crate::drop_reason::DropReason;
 use crate::fdb::{Fdb, FdbEntry};
 use crate::flow::{Current, FlowCache, FlowKey, Generations, Place, Transform};
+use crate::fragment::Leaving;
 use crate::frame::{Frame, Pool};
-use crate::gateway::ReplyLimit;
+use crate::gateway::limit::ReplyLimit;
 use crate::hash::Seed;
 use crate::id::{NetworkId, PortId};
 use crate::neighbor::Held;
@@ -122,6 +123,10 @@ pub struct Shard<D> {
     own: Frame,
     /// Frames that waited for something that is known now.
     again: Vec<Held>,
+    /// Fragments whose packet's ports are known now.
+    fragments: Vec<Leaving>,
+    /// Whether the frame being decided is one of those.
+    gathered: bool,
     chores: Chores,
     seed: Seed,
 }
@@ -154,6 +159,8 @@ impl<D: Device> Shard<D> {
             moves: 0,
             own,
             again: Vec::with_capacity(AGAIN),
+            fragments: Vec::new(),
+            gathered: false,
             chores: Chores::default(),
             seed,
         }
@@ -281,10 +288,11 @@ impl<D: Device> Shard<D> {
             counters.dropped(DropReason::NoNetwork, batch.len() as u64);
             return;
         };
-        self.decide_all(tables, port, ingress, &counters, batch, now);
+        self.decide_all(tables, port, ingress, &counters, batch, None, now);
     }
 
-    /// Decides every frame of a batch and transmits it.
+    /// Decides every frame of a batch and transmits it. `known` is what is known of the first beyond its own bytes.
+    #[expect(clippy::too_many_arguments, reason = "everything a decision depends on is an argument")]
     fn decide_all(
         &mut self,
         tables: &Tables,
@@ -292,10 +300,11 @@ impl<D: Device> Shard<D> {
         ingress: PortId,
         counters: &PortCounters,
         batch: &mut [Frame],
+        mut known: Option<Parsed>,
         now: Time,
     ) {
         for index in 0..batch.len() {
-            let mut parsed = match parse(batch[index].bytes()) {
+            let mut parsed = match known.take().map_or_else(|| parse(batch[index].bytes()), Ok) {
                 Ok(parsed) => parsed,
                 Err(defect) => {
                     counters.dropped(DropReason::Malformed(defect), 1);
@@ -314,9 +323,9 @@ impl<D: Device> Shard<D> {
                 }
                 Verdict::Routed(egress) if self.ports.has(egress) => self.forward(tables, egress, batch, index),
                 Verdict::Forward(_) | Verdict::Routed(_) => counters.dropped(DropReason::EgressDown, 1),
-                Verdict::Fragmented(egress) => {
+                Verdict::Fragmented { egress, mtu } => {
                     self.release(tables, batch);
-                    self.ports.send_fragments(egress, &batch[index], &self.parsed[index], tables);
+                    self.ports.send_fragments(egress, &mut batch[index], &self.parsed[index], mtu);
                 }
                 Verdict::Flood => {
                     // A flood must not overtake what was held for any of its ports.

@@ -14,8 +14,13 @@ pub enum Verdict {
     Route,
     /// Routed, and rewritten for its next hop: to this port.
     Routed(PortId),
-    /// Routed, rewritten, and longer than its way on: in pieces to this port.
-    Fragmented(PortId),
+    /// Routed, rewritten, and longer than its way on: in pieces of at most `mtu` bytes to this port.
+    Fragmented {
+        /// Where to.
+        egress: PortId,
+        /// The longest packet, in bytes.
+        mtu: u16,
+    },
     /// Routed and rewritten for a station of this network that no port is known to lead to: to every port.
     RoutedFlood(NetworkId),
     /// The gateway took it in; what it answers is written.

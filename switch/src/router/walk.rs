@@ -11,8 +11,9 @@ use vswitch_wire::{Headers, Ipv4Header, MacAddr, Parsed, TcpHeader, protocol};
 use crate::address::{Address, Endpoint, Family, Tuple};
 use crate::conntrack::ConnectionRef;
 use crate::drop_reason::DropReason;
+use crate::fragment::{Fate, Ingress, Leaving};
 use crate::frame::Frame;
-use crate::gateway::ErrorKind;
+use crate::gateway::icmp_error::ErrorKind;
 use crate::id::{NetworkId, PortId};
 use crate::nat::{From, NatRules, Packet};
 use crate::neighbor::Resolution;
@@ -66,8 +67,8 @@ pub enum Stop {
         /// Whether a request is to be sent.
         ask: bool,
     },
-    /// Kept with the other fragments of its packet, or dropped by them.
-    Fragment,
+    /// Kept until the first fragment of its packet comes.
+    Held,
 }
 
 impl std::convert::From<DropReason> for Stop {
@@ -91,6 +92,10 @@ pub struct Walk<'a> {
     pub gateway: &'a Gateway,
     /// When.
     pub now: Time,
+    /// Whether the packet's ports are known although it is a fragment, because it waited for its first one.
+    pub gathered: bool,
+    /// Fragments that need not wait any longer.
+    pub leaving: Vec<Leaving>,
 }
 
 /// What destination or source NAT made of a packet.
@@ -111,7 +116,7 @@ impl Walk<'_> {
     ///
     /// # Errors
     /// Why it does not go on.
-    pub fn decide(&self, frame: &Frame, parsed: &mut Parsed) -> Result<Way, Stop> {
+    pub fn decide(&mut self, frame: &Frame, parsed: &mut Parsed) -> Result<Way, Stop> {
         let family = Family::of(&parsed.headers).ok_or(DropReason::GatewayProtocol)?;
         if parsed.headers.tag().is_some() {
             return Err(DropReason::TaggedToGateway.into());
@@ -122,13 +127,13 @@ impl Walk<'_> {
         self.reverse_path(family, &source)?;
 
         let outside = self.tables.uplink() == Some(self.network);
-        let nated = match self.tables.nat().filter(|rules| outside || rules.is_local(destination.ip(family))) {
+        let nated = match self.tables.nat().filter(|rules| outside || rules.is_own(destination.ip(family))) {
             Some(rules) => self.translate(rules, frame, parsed).map_err(|stop| self.or_local(stop, destination.ip(family)))?,
             None if self.is_own(destination.ip(family)) => return Err(Stop::Local),
             None => Nated { cacheable: true, ..Nated::default() },
         };
         let (network, via) = self.route(family, &parsed.headers, &nated)?;
-        let hairpin = nated.destination.is_some();
+        let hairpin = nated.to.is_some();
         self.isolation(network, hairpin)?;
         let nated = match self.tables.nat() {
             Some(rules) if !outside && !hairpin && self.tables.uplink() == Some(network) => {
@@ -168,19 +173,19 @@ impl Walk<'_> {
 
     /// Whether an address is this gateway's or the uplink's, which answer for themselves.
     fn is_own(&self, address: IpAddr) -> bool {
-        let own = |gateway: &Gateway| gateway.addresses.iter().any(|net| net.addr() == address);
+        let own = |gateway: &Gateway| gateway.owns(address);
         let uplink = self.tables.uplink().and_then(|uplink| self.tables.network(uplink));
         own(self.gateway) || uplink.and_then(|uplink| uplink.gateway.as_deref()).is_some_and(own)
     }
 
     /// The connection's word on source and destination.
-    fn translate(&self, rules: &NatRules, frame: &Frame, parsed: &mut Parsed) -> Result<Nated, Stop> {
+    fn translate(&mut self, rules: &NatRules, frame: &Frame, parsed: &mut Parsed) -> Result<Nated, Stop> {
         let outside = self.tables.uplink() == Some(self.network);
         let from = if outside { From::Outside } else { From::Inside { network: self.network, owner: self.ingress } };
         if let Some(quoted) = quoted::find(frame.bytes(), parsed) {
             return self.translate_error(rules, from, quoted, &parsed.headers);
         }
-        if parsed.headers.is_fragment() {
+        if parsed.headers.is_fragment() && !self.gathered {
             self.gather(frame, parsed)?;
         }
         let headers = &parsed.headers;
@@ -199,18 +204,30 @@ impl Walk<'_> {
 
     fn translate_error(&self, rules: &NatRules, from: From, quoted: Quoted, headers: &Headers) -> Result<Nated, Stop> {
         let outer = (Address(headers.source_ip), Address(headers.destination_ip));
-        let (changes, to) = self.router.nat().translate_error(rules, from, &quoted.tuple, outer, self.now)?;
+        let error = self.router.nat().translate_error(rules, from, &quoted.tuple, outer, self.now)?;
+        let changes = ErrorTranslation {
+            source: error.source,
+            destination: error.destination,
+            quoted_source: error.quoted_source,
+            quoted_destination: error.quoted_destination,
+        };
         Ok(Nated {
-            destination: changes.destination.or(to.map(|_| outer.1)),
+            destination: error.destination.or(error.to.map(|_| outer.1)),
+            to: error.to,
             quoted: Some((quoted, changes)),
-            to,
             ..Nated::default()
         })
     }
 
     /// Finds the ports of the packet that a fragment belongs to, or keeps the fragment until they are known.
-    fn gather(&self, frame: &Frame, parsed: &mut Parsed) -> Result<(), Stop> {
-        self.router.fragments().ports_of(self.network, self.ingress, frame, parsed, self.now)
+    fn gather(&mut self, frame: &Frame, parsed: &mut Parsed) -> Result<(), Stop> {
+        let ingress = Ingress { port: self.ingress, network: self.network };
+        let fate =
+            self.router.fragments().offer(ingress, frame.bytes(), parsed, self.now, &mut self.leaving);
+        match fate? {
+            Fate::Pass => Ok(()),
+            Fate::Held => Err(Stop::Held),
+        }
     }
 
     /// Longest prefix match in the table of the network the packet is on by now: where it leaves, and to whom.
@@ -227,7 +244,7 @@ impl Walk<'_> {
             Some(Route::Blackhole) => Err(DropReason::RouteBlackhole.into()),
             Some(Route::Unreachable) => Err(Stop::Tell(DropReason::RouteUnreachable, ErrorKind::HostUnreachable)),
             Some(Route::Prohibit) => Err(Stop::Tell(DropReason::RouteProhibited, ErrorKind::Prohibited)),
-            None => Err(Stop::Tell(DropReason::NoRoute, ErrorKind::NetworkUnreachable)),
+            None => Err(Stop::Tell(DropReason::NoRoute, ErrorKind::NetUnreachable)),
         }
     }
 
@@ -288,10 +305,10 @@ impl Walk<'_> {
             return Ok(());
         }
         // RFC 2644: a packet for all of a network is for none of it.
-        if egress.is_broadcast(via) {
+        if matches!(via, IpAddr::V4(via) if egress.is_subnet_broadcast(via)) {
             return Err(DropReason::MartianDestination.into());
         }
-        if egress.addresses.iter().any(|net| net.addr() == via) {
+        if egress.speaks_for(via) {
             return Err(Stop::Local);
         }
         if self.tables.network(way.network).is_some_and(|network| network.layer3_only) {
@@ -315,7 +332,7 @@ fn hop_limit(bytes: &[u8], parsed: &Parsed, family: Family) -> Result<(), Stop> 
     // Of the IPv4 TTL and the IPv6 hop limit, from the start of the packet.
     let offset = if family == Family::V4 { 8 } else { 7 };
     let left = bytes.get(usize::from(parsed.layer3_offset) + offset).copied().unwrap_or(0);
-    if left > 1 { Ok(()) } else { Err(Stop::Tell(DropReason::TtlExceeded, ErrorKind::TimeExceeded)) }
+    if left > 1 { Ok(()) } else { Err(Stop::Tell(DropReason::TtlExceeded, ErrorKind::TtlExceeded)) }
 }
 
 fn forbids_fragments(bytes: &[u8], parsed: &Parsed) -> bool {

@@ -15,7 +15,7 @@ use vswitch_wire::MacAddr;
 
 use super::Shard;
 use crate::device::Device;
-use crate::gateway::announce;
+use crate::gateway::{advertise, announce};
 use crate::hash::Seed;
 use crate::id::NetworkId;
 use crate::tables::Tables;
@@ -25,7 +25,7 @@ use crate::time::Time;
 const CONNECTIONS: usize = 4096;
 
 /// How often expiry is looked at, while there is anything that can expire.
-const EXPIRE_EVERY: Duration = Duration::from_millis(500);
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
 /// RFC 4861 §10: the first advertisements follow each other this fast, this many times.
 const FIRST_ADVERTISEMENTS: u8 = 3;
@@ -118,15 +118,18 @@ impl<D: Device> Shard<D> {
     fn perform(&mut self, tables: &Tables, waiting: &Waiting) -> Option<Duration> {
         match waiting.chore {
             Chore::Announce(Announcement { network, address, mac }) => {
-                announce::announcement(address, mac, &mut self.own);
+                let gateway = tables.network(network)?.gateway.as_deref();
+                let router = gateway.is_some_and(|gateway| gateway.mac == mac);
+                announce::claim(mac, address, router, &mut self.own);
                 self.send_own_to_all(tables, network);
                 (waiting.done + 1 < ANNOUNCEMENTS).then_some(ANNOUNCE_EVERY)
             }
             Chore::Advertise(network) => {
                 let gateway = tables.network(network)?.gateway.as_deref()?;
                 let advertisement = gateway.advertisement?;
-                announce::advertisement(gateway, None, &mut self.own);
-                self.send_own_to_all(tables, network);
+                if advertise::write(gateway, None, &mut self.own) {
+                    self.send_own_to_all(tables, network);
+                }
                 let pause = jittered(self.seed, waiting, advertisement.interval);
                 let first = waiting.done + 1 < FIRST_ADVERTISEMENTS;
                 Some(if first { pause.min(FIRST_INTERVAL) } else { pause })
@@ -136,18 +139,26 @@ impl<D: Device> Shard<D> {
 
     /// Lets connections and fragments expire. Answers when to look again, while there are any.
     fn expire_router(&mut self, tables: &Tables, now: Time) -> Option<Time> {
-        if now < self.chores.expire_at {
-            return Some(self.chores.expire_at);
+        let mut over = Vec::new();
+        let fragments = {
+            let mut tracker = self.router.fragments();
+            tracker.expire(now, &mut over);
+            tracker.next_expiry()
+        };
+        for fragment in over {
+            self.let_go(fragment);
         }
-        let unfinished = tables.nat().is_some_and(|_| self.router.nat().expire(now, CONNECTIONS));
-        let fragments = self.router.fragments().expire(now);
-        let left = fragments || !self.router.nat().is_empty();
-        if !unfinished && !left {
-            self.chores.expire_at = Time::default();
-            return None;
+        [fragments, self.expire_connections(tables, now)].into_iter().flatten().min()
+    }
+
+    fn expire_connections(&mut self, tables: &Tables, now: Time) -> Option<Time> {
+        let rules = tables.nat()?;
+        let mut nat = self.router.nat();
+        if now >= self.chores.expire_at {
+            let unfinished = nat.tend(rules, now, CONNECTIONS);
+            self.chores.expire_at = if unfinished { now } else { now.after(EXPIRE_EVERY) };
         }
-        self.chores.expire_at = if unfinished { now } else { now.after(EXPIRE_EVERY) };
-        Some(self.chores.expire_at)
+        (!nat.is_idle()).then_some(self.chores.expire_at)
     }
 
     /// Asks neighbours again, and gives up those that do not answer.
@@ -161,8 +172,9 @@ impl<D: Device> Shard<D> {
         });
         for ask in asks {
             if let Some(gateway) = tables.network(ask.network).and_then(|network| network.gateway.as_deref()) {
-                announce::solicit(gateway, ask.address, ask.unicast, &mut self.own);
-                self.send_own_to_all(tables, ask.network);
+                if announce::ask(gateway, ask.address, ask.unicast, &mut self.own) {
+                    self.send_own_to_all(tables, ask.network);
+                }
             }
         }
         // They walk again, find the neighbour failed, and their senders are told.

@@ -9,9 +9,13 @@ use crate::device::Device;
 use crate::drop_reason::DropReason;
 use crate::flow::{Routed, Transform};
 use crate::frame::Frame;
-use crate::gateway::{self, ErrorKind, announce};
+use crate::fragment::Leaving;
+use crate::gateway::icmp_error::{self, ErrorKind};
+use crate::gateway::limit::ReplyKind;
+use crate::gateway::{Outcome, announce, echo, reset};
 use crate::id::{NetworkId, PortId};
 use crate::neighbor::Held;
+use crate::offload::OffloadHeader;
 use crate::router::walk::{Stop, Walk, Way};
 use crate::tables::{Gateway, Tables};
 use crate::time::Time;
@@ -78,8 +82,15 @@ impl<D: Device> Shard<D> {
             return Err(DropReason::NoRoute);
         };
         let router = std::sync::Arc::clone(&self.router);
-        let walk = Walk { tables, router: &router, ingress, network, gateway, now };
-        match walk.decide(frame, parsed) {
+        let gathered = std::mem::take(&mut self.gathered);
+        let leaving = Vec::new();
+        let mut walk = Walk { tables, router: &router, ingress, network, gateway, now, gathered, leaving };
+        let decision = walk.decide(frame, parsed);
+        let leaving = walk.leaving;
+        for fragment in leaving {
+            self.let_go(fragment);
+        }
+        match decision {
             Ok(way) => self.go(tables, &way, frame, parsed, flow, now),
             Err(Stop::Drop(reason)) => Err(reason),
             Err(Stop::Tell(reason, kind)) => {
@@ -87,7 +98,7 @@ impl<D: Device> Shard<D> {
                 Err(reason)
             }
             Err(Stop::Local) => self.local(tables, gateway, ingress, frame, parsed, now),
-            Err(Stop::Fragment) => Ok(Verdict::Held),
+            Err(Stop::Held) => Ok(Verdict::Held),
             Err(Stop::Pending { network, address, ask }) => {
                 if ask {
                     self.ask(tables, network, address);
@@ -127,7 +138,7 @@ impl<D: Device> Shard<D> {
             return Ok(Verdict::RoutedFlood(way.network));
         };
         if way.fragments {
-            return Ok(Verdict::Fragmented(egress));
+            return Ok(Verdict::Fragmented { egress, mtu: way.mtu });
         }
         if way.cacheable {
             let translation = way.translations.iter().flatten().copied().next();
@@ -160,18 +171,22 @@ impl<D: Device> Shard<D> {
         parsed: &Parsed,
         now: Time,
     ) -> Result<Verdict, DropReason> {
-        // From outside, silence: RFC 5382 REQ-4 asks for it, and what is not published is nobody's business.
-        let outside = tables.port(ingress).map(|port| port.network) == tables.uplink();
-        if gateway::echo(gateway, frame.bytes(), parsed, &mut self.own) {
-            return if self.may_reply(ingress, now) { Ok(Verdict::Taken) } else { Err(DropReason::ReplyLimit) };
+        match echo::answer(frame.bytes(), parsed, &mut self.own) {
+            Outcome::Reply(kind) => {
+                self.may_reply(ingress, kind, now)?;
+                return Ok(Verdict::Taken);
+            }
+            Outcome::Drop(reason) => return Err(reason),
+            Outcome::Pass | Outcome::Consumed => self.own.clear(),
         }
-        if outside {
+        // From outside, silence: RFC 5382 REQ-4 asks for it, and what is not published is nobody's business.
+        if tables.port(ingress).map(|port| port.network) == tables.uplink() {
             return Err(DropReason::NotPublished);
         }
-        if gateway::refuse(gateway, frame.bytes(), parsed, &frame.offload, &mut self.own)
-            && !self.may_reply(ingress, now)
-        {
-            return Err(DropReason::ReplyLimit);
+        let refused = reset::write(frame.bytes(), parsed, &mut self.own)
+            || icmp_error::write(ErrorKind::PortUnreachable, gateway, frame.bytes(), parsed, &mut self.own);
+        if refused {
+            self.may_reply(ingress, ReplyKind::Error, now)?;
         }
         Err(DropReason::GatewayClosed)
     }
@@ -186,8 +201,9 @@ impl<D: Device> Shard<D> {
         parsed: &Parsed,
         now: Time,
     ) {
-        if gateway::error(kind, gateway, frame.bytes(), parsed, &frame.offload, &mut self.own) {
-            self.may_reply(ingress, now);
+        if icmp_error::write(kind, gateway, frame.bytes(), parsed, &mut self.own) {
+            // The packet is dropped for its own reason, told or not.
+            let _ = self.may_reply(ingress, ReplyKind::Error, now);
         }
     }
 
@@ -197,14 +213,24 @@ impl<D: Device> Shard<D> {
         }
     }
 
-    /// Whether the gateway may still answer this port; if not, what it had written is gone.
-    fn may_reply(&mut self, ingress: PortId, now: Time) -> bool {
-        let Some(Some(slot)) = self.ports.slots.get_mut(ingress.index()) else { return false };
-        let may = slot.replies.admit_error(now);
-        if !may {
+    /// Lets the gateway answer this port, or takes back what it has written.
+    fn may_reply(&mut self, ingress: PortId, kind: ReplyKind, now: Time) -> Result<(), DropReason> {
+        let admitted = match self.ports.slots.get_mut(ingress.index()) {
+            Some(Some(slot)) => slot.replies.admit(kind, now),
+            _ => Err(DropReason::EgressDown),
+        };
+        if admitted.is_err() {
             self.own.clear();
         }
-        may
+        admitted
+    }
+
+    /// A fragment that waited for its packet's first one goes on, or is dropped.
+    pub(super) fn let_go(&mut self, fragment: Leaving) {
+        match fragment.fate {
+            Ok(()) => self.fragments.push(fragment),
+            Err(reason) => self.count_drop(fragment.ingress.port, reason),
+        }
     }
 
     /// Sends what the gateway has written, if anything, to one port.
@@ -232,26 +258,44 @@ impl<D: Device> Shard<D> {
     /// Asks a network who has an address.
     pub(super) fn ask(&mut self, tables: &Tables, network: NetworkId, address: std::net::IpAddr) {
         if let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref()) {
-            announce::solicit(gateway, address, None, &mut self.own);
-            self.send_own_to_all(tables, network);
+            if announce::ask(gateway, address, None, &mut self.own) {
+                self.send_own_to_all(tables, network);
+            }
         }
     }
 
     /// Lets frames walk again that waited for something that is known now.
     pub(super) fn walk_again(&mut self, tables: &Tables, now: Time) {
         while let Some(held) = self.again.pop() {
-            let (Some(port), Some(mut frame)) = (tables.port(held.ingress), self.pool.take()) else { continue };
-            let Some(Some(slot)) = self.ports.slots.get(held.ingress.index()) else {
-                self.pool.put(frame);
-                continue;
-            };
-            let counters = std::sync::Arc::clone(&slot.counters);
-            frame.copy_from(&held.frame);
-            frame.offload = held.offload;
-            let mut batch = std::mem::take(&mut self.batch);
-            batch.push(frame);
-            self.decide_all(tables, port, held.ingress, &counters, &mut batch, now);
-            self.recycle(batch);
+            self.walk_one(tables, held.ingress, &held.frame, held.offload, None, now);
         }
+        while let Some(fragment) = self.fragments.pop() {
+            let port = fragment.ingress.port;
+            self.walk_one(tables, port, &fragment.bytes, OffloadHeader::NONE, Some(fragment.parsed), now);
+        }
+    }
+
+    fn walk_one(
+        &mut self,
+        tables: &Tables,
+        ingress: PortId,
+        bytes: &[u8],
+        offload: OffloadHeader,
+        known: Option<Parsed>,
+        now: Time,
+    ) {
+        let (Some(port), Some(mut frame)) = (tables.port(ingress), self.pool.take()) else { return };
+        let Some(Some(slot)) = self.ports.slots.get(ingress.index()) else {
+            return self.pool.put(frame);
+        };
+        let counters = std::sync::Arc::clone(&slot.counters);
+        frame.copy_from(bytes);
+        frame.offload = offload;
+        self.gathered = known.is_some();
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.push(frame);
+        self.decide_all(tables, port, ingress, &counters, &mut batch, known, now);
+        self.gathered = false;
+        self.recycle(batch);
     }
 }

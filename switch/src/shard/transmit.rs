@@ -9,7 +9,7 @@ use crate::coalesce::Group;
 use crate::counters::PortCounters;
 use crate::device::{BATCH_FRAMES, Device, TransmitError};
 use crate::drop_reason::DropReason;
-use crate::fragment::split;
+use crate::fragment;
 use crate::frame::Frame;
 use crate::id::PortId;
 use crate::offload::Offloads;
@@ -46,6 +46,24 @@ impl<D: Device> Ports<D> {
         let finished = segment::complete(frame, parsed, &mut self.scratch, |segment| {
             let sent = slot.device.transmit(segment, &[]);
             count_sent(&slot.counters, 1, segment.len(), sent);
+        });
+        if let Err(reason) = finished {
+            slot.counters.dropped(reason, 1);
+        }
+    }
+
+    /// Sends one frame in pieces that its egress carries.
+    pub(super) fn send_fragments(
+        &mut self,
+        egress: PortId,
+        frame: &mut Frame,
+        parsed: &Parsed,
+        mtu: u16,
+    ) {
+        let Some(Some(slot)) = self.slots.get_mut(egress.index()) else { return };
+        let finished = fragment::split(frame, parsed, mtu, &mut self.scratch, |piece| {
+            let sent = slot.device.transmit(piece, &[]);
+            count_sent(&slot.counters, 1, piece.len(), sent);
         });
         if let Err(reason) = finished {
             slot.counters.dropped(reason, 1);
