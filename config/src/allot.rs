@@ -21,10 +21,11 @@ use vswitch_wire::MacAddr;
 use self::pool::Pool;
 pub(crate) use self::{
     defaults::DefaultSubnets,
+    hash::stable_hash,
     pool::{Exhausted, first_usable, gateway_mac, own_addresses},
 };
 use crate::{
-    model::{Attachment, Config, Container, Limits, Netns, Network, NetworkMode, PortDriver},
+    model::{Attachment, Config, Container, Limits, Netns, Network, NetworkMode, PortDriver, Uplink},
     names::{ContainerName, InterfaceName, NetworkName},
 };
 
@@ -60,6 +61,16 @@ pub enum AllotError {
     NameTaken {
         /// The name asked for.
         name: ContainerName,
+    },
+    /// The network has room for one container, which is there.
+    #[error(
+        "network `{network}` is macvlan in mode passthru, which has room for one container, and `{owner}` has it"
+    )]
+    Occupied {
+        /// The network.
+        network: NetworkName,
+        /// Who has it.
+        owner: ContainerName,
     },
     /// The network has no address left.
     #[error(
@@ -97,6 +108,7 @@ impl Allotter {
         for network in config.networks.values() {
             allotter.add_network(network);
         }
+        allotter.reserve_uplink(&config.uplink);
         for container in config.containers.values() {
             allotter.containers.insert(container.name.clone());
             for attachment in &container.attachments {
@@ -120,6 +132,9 @@ impl Allotter {
             return Err(AllotError::UnknownNetwork { network: network.to_owned(), known });
         };
         let network = network.clone();
+        if let Some(owner) = self.only_member(&network) {
+            return Err(AllotError::Occupied { network, owner });
+        }
         if !self.containers.insert(name.clone()) {
             return Err(AllotError::NameTaken { name: name.clone() });
         }
@@ -143,8 +158,17 @@ impl Allotter {
             labels: BTreeMap::new(),
             environment: BTreeMap::new(),
             ports: Vec::new(),
+            expose: Vec::new(),
             attachments: vec![attachment],
         })
+    }
+
+    /// Who has all of a network that only one container can be on.
+    fn only_member(&self, network: &NetworkName) -> Option<ContainerName> {
+        self.pools.get(network).filter(|pool| pool.has_one_member())?;
+        let mut leases = self.leases.iter();
+        let (owner, _) = leases.find(|(_, leases)| leases.iter().any(|lease| lease.network == *network))?;
+        Some(owner.clone())
     }
 
     /// Takes back the name of a container and all it holds; false if there is no such container.
@@ -161,6 +185,16 @@ impl Allotter {
     /// Adds a network with nobody on it.
     pub(crate) fn add_network(&mut self, network: &Network) {
         self.pools.insert(network.name.clone(), Pool::new(network));
+    }
+
+    /// Sets aside what is taken on the uplink's LAN: networks on the same one must not give it out. Comes after
+    /// the networks.
+    pub(crate) fn reserve_uplink(&mut self, uplink: &Uplink) {
+        for address in uplink.taken_addresses() {
+            for pool in self.pools.values_mut() {
+                pool.reserve(address);
+            }
+        }
     }
 
     /// Sets given addresses aside, so that no dynamic allotment takes them. They are leased by [`Allotter::attach`].
@@ -193,6 +227,7 @@ impl Allotter {
             return Err(Exhausted { family: "IP", ranges: Vec::new() });
         };
         let (ipv4, ipv6) = pool.allot(request.ipv4, request.ipv6)?;
+        let on_device = pool.leads_without_gateway();
         let mac = request.mac.unwrap_or_else(|| pool.allot_mac(container, ipv4));
         let (ipv4_address, gateway4) = ipv4.and_then(|address| pool.ipv4_interface(address)).unzip();
         let (ipv6_address, gateway6) = ipv6.and_then(|address| pool.ipv6_interface(address)).unzip();
@@ -205,8 +240,8 @@ impl Allotter {
             ipv6_address,
             gateway4: gateway4.flatten(),
             gateway6: gateway6.flatten(),
-            default_on_device4: false,
-            default_on_device6: false,
+            default_on_device4: on_device && ipv4.is_some(),
+            default_on_device6: on_device && ipv6.is_some(),
             gw_priority: request.gw_priority,
             aliases: request.aliases,
             source_guard: request.source_guard,
@@ -247,28 +282,27 @@ impl Request {
 }
 
 /// Leaves the default route of each family to one attachment, as Docker chooses: the highest `gw_priority`, then
-/// not an internal network (those have no gateway here), then dual-stack before single, then the network's name.
+/// not an internal network (those have no default route here), then dual-stack before single, then the network's name.
 pub(crate) fn keep_one_default_route(attachments: &mut [Attachment]) {
+    let has4 = |attachment: &Attachment| attachment.gateway4.is_some() || attachment.default_on_device4;
+    let has6 = |attachment: &Attachment| attachment.gateway6.is_some() || attachment.default_on_device6;
     let rank = |attachment: &Attachment| {
-        let single = attachment.gateway4.is_none() || attachment.gateway6.is_none();
+        let single = !(has4(attachment) && has6(attachment));
         (-i64::from(attachment.gw_priority), single, attachment.network.clone())
     };
-    let holder4 = attachments
-        .iter()
-        .filter(|a| a.gateway4.is_some())
-        .min_by_key(|a| rank(a))
-        .map(|a| a.network.clone());
-    let holder6 = attachments
-        .iter()
-        .filter(|a| a.gateway6.is_some())
-        .min_by_key(|a| rank(a))
-        .map(|a| a.network.clone());
+    let best = |has: &dyn Fn(&Attachment) -> bool| {
+        let holder = attachments.iter().filter(|attachment| has(attachment)).min_by_key(|a| rank(a));
+        holder.map(|attachment| attachment.network.clone())
+    };
+    let (holder4, holder6) = (best(&has4), best(&has6));
     for attachment in attachments {
         if holder4.as_ref() != Some(&attachment.network) {
             attachment.gateway4 = None;
+            attachment.default_on_device4 = false;
         }
         if holder6.as_ref() != Some(&attachment.network) {
             attachment.gateway6 = None;
+            attachment.default_on_device6 = false;
         }
     }
 }

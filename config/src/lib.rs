@@ -65,19 +65,26 @@ pub fn load(source: &Source, surroundings: &Surroundings<'_>) -> Result<Config, 
         report.sort();
         return Err(report);
     }
-    let document = parse::document(root.get_ref(), &mut report);
-    let networks = check::networks(document.networks, surroundings.ula_seed, &mut report);
-    let planned =
+    let mut document = parse::document(root.get_ref(), &mut report);
+    let uplink = document.uplink;
+    check::parents(&mut document.networks, &uplink, &mut report);
+    let mut networks = check::networks(document.networks, &uplink, surroundings.ula_seed, &mut report);
+    check::routes(&mut networks, &document.refused, &mut report);
+    check::uplink(&uplink, &networks, &mut report);
+    let mut planned =
         check::containers(document.containers, &networks, &document.refused, surroundings, &mut report);
-    check::attachments(&planned, &networks, document.switch.workers, &mut report);
-    let containers = resolve::containers(planned, &networks, &mut report);
+    check::attachments(&planned, &networks, &uplink, document.switch.workers, &mut report);
+    check::lans(&planned, &networks, &mut report);
+    check::publish(&mut planned, &networks, &uplink, surroundings, &mut report);
+    let uplink = uplink.uplink;
+    let containers = resolve::containers(planned, &networks, &uplink, &mut report);
     if !report.is_empty() {
         report.sort();
         return Err(report);
     }
     Ok(Config {
         switch: document.switch,
-        uplink: document.uplink,
+        uplink,
         networks: networks.into_iter().map(|(name, network)| (name, network.network)).collect(),
         containers,
     })

@@ -29,7 +29,7 @@ pub use self::{
         IpvlanMode, MacvlanMode, Network, NetworkDriver, NetworkNat, Parent, RouterAdvertisements,
         StormControl, StormLimit, Subnet, UnknownUnicast,
     },
-    publish::{Protocol, PublishedPort},
+    publish::{ExposedPorts, Protocol, PublishedPort},
     route::{RouteVia, StaticRoute},
     uplink::{
         InterfaceUplink, NatBehaviour, NatSettings, NatTimeouts, OneToOne, TapUplink, Uplink, UplinkIpv4,

@@ -1,22 +1,35 @@
 //! From TOML to typed sections that keep their spans. Checks here need one value or one section only.
 
+mod advertisements;
 mod attachment;
 mod container;
+mod driver;
+mod nat;
 mod network;
+mod port_syntax;
+mod ports;
+mod route;
 mod switch;
+mod uplink;
 
 use std::collections::BTreeSet;
 
 use toml::de::DeTable;
 
 pub(crate) use self::{
+    advertisements::RawAdvertisements,
     attachment::RawAttachment,
     container::{RawContainer, RawMode, RawNetworks},
+    driver::{LanMode, RawLan},
     network::{RawNetwork, RawSubnet},
+    port_syntax::PortSpec,
+    ports::RawPublish,
+    route::{RawRoute, RawVia},
+    uplink::RawUplink,
 };
 use crate::{
     diagnostic::{Diagnostic, Diagnostics},
-    model::{SwitchSettings, Uplink},
+    model::SwitchSettings,
     names::NameError,
     reader::{Field, Keys, Section},
 };
@@ -34,7 +47,7 @@ const KEYS: Keys = Keys {
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) switch: SwitchSettings,
-    pub(crate) uplink: Uplink,
+    pub(crate) uplink: RawUplink,
     pub(crate) networks: Vec<RawNetwork>,
     pub(crate) containers: Vec<RawContainer>,
     /// Names of networks and containers that were refused themselves: who refers to them need not hear of it again.
@@ -50,7 +63,7 @@ pub(crate) fn document<'a>(root: &'a DeTable<'a>, report: &mut Diagnostics) -> D
     let containers = named(&root, "containers", &mut refused, report, container::container);
     Document {
         switch: root.read("switch", report, switch::switch).unwrap_or_else(switch::defaults),
-        uplink: root.read("uplink", report, switch::uplink).unwrap_or_default(),
+        uplink: root.field("uplink").map(|field| uplink::uplink(field, report)).unwrap_or_default(),
         networks,
         containers,
         refused,

@@ -205,6 +205,16 @@ impl<'a> Field<'a> {
         range: RangeInclusive<i64>,
         report: &mut Diagnostics,
     ) -> Option<At<T>> {
+        self.integer_because(range, None, report)
+    }
+
+    /// As [`Field::integer`]; `reason` is the help for one out of range.
+    pub(crate) fn integer_because<T: TryFrom<i64>>(
+        &self,
+        range: RangeInclusive<i64>,
+        reason: Option<&str>,
+        report: &mut Diagnostics,
+    ) -> Option<At<T>> {
         let DeValue::Integer(integer) = self.value.get_ref() else {
             return self.mismatch("an integer", report);
         };
@@ -213,7 +223,11 @@ impl<'a> Field<'a> {
         if value.is_none() {
             let (low, high) = (range.start(), range.end());
             let message = format!("{} is out of range", self.what());
-            report.push(Diagnostic::new(message, self.span(), format!("must be from {low} to {high}")));
+            let diagnostic = Diagnostic::new(message, self.span(), format!("must be from {low} to {high}"));
+            report.push(match reason {
+                Some(reason) => diagnostic.help(reason),
+                None => diagnostic,
+            });
         }
         value.map(|value| At::new(value, self.span()))
     }
@@ -267,6 +281,10 @@ impl<'a> Field<'a> {
 
     pub(crate) fn is_table(&self) -> bool {
         self.value.get_ref().is_table()
+    }
+
+    pub(crate) fn is_boolean(&self) -> bool {
+        self.value.get_ref().is_bool()
     }
 
     /// The text, if the value is a string.

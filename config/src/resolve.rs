@@ -6,7 +6,7 @@ use crate::{
     allot::{Allotter, Exhausted, Request, interface_name, keep_one_default_route, list},
     check::{PlannedContainer, PlannedNetwork, PlannedNetworks},
     diagnostic::{Diagnostic, Diagnostics},
-    model::{Attachment, Container, Limits},
+    model::{Attachment, Container, Uplink},
     names::{ContainerName, InterfaceName},
     parse::RawAttachment,
 };
@@ -16,6 +16,7 @@ use crate::{
 pub(crate) fn containers(
     planned: Vec<PlannedContainer>,
     networks: &PlannedNetworks,
+    uplink: &Uplink,
     report: &mut Diagnostics,
 ) -> BTreeMap<ContainerName, Container> {
     let sound = |attachment: &RawAttachment| {
@@ -25,6 +26,7 @@ pub(crate) fn containers(
     for network in networks.values().filter(|network| !network.damaged) {
         allotter.add_network(&network.network);
     }
+    allotter.reserve_uplink(uplink);
     for attachment in planned.iter().flat_map(|container| &container.attachments) {
         if let Some(network) = sound(attachment) {
             let ipv4 = attachment.ipv4_address.as_ref().map(|at| at.value);
@@ -35,7 +37,7 @@ pub(crate) fn containers(
     }
     let mut full = BTreeSet::new();
     let mut resolved = BTreeMap::new();
-    for PlannedContainer { mut settings, attachments } in planned {
+    for PlannedContainer { mut settings, attachments, .. } in planned {
         let names = interface_names(&attachments);
         let attached = attachments.into_iter().zip(names).filter_map(|(attachment, interface)| {
             let network = sound(&attachment)?;
@@ -83,7 +85,7 @@ fn attach(
         aliases: raw.aliases.clone(),
         source_guard: raw.source_guard,
         port_driver: raw.port.as_ref().map(|at| at.value).unwrap_or_default(),
-        limits: Limits::default(),
+        limits: raw.limits,
     };
     allotter.attach(container, &network.network.name, request)
 }

@@ -14,7 +14,7 @@ use vswitch_wire::MacAddr;
 
 use super::{hash::stable_hash, ranges::RangeSet};
 use crate::{
-    model::{Network, Subnet},
+    model::{MacvlanMode, Network, NetworkDriver, Subnet},
     names::{ContainerName, NetworkName},
 };
 
@@ -23,6 +23,7 @@ use crate::{
 pub(crate) struct Pool {
     name: NetworkName,
     internal: bool,
+    driver: NetworkDriver,
     enable_ipv4: bool,
     enable_ipv6: bool,
     subnets: Vec<SubnetPool>,
@@ -52,11 +53,22 @@ impl Pool {
         Self {
             name: network.name.clone(),
             internal: network.internal,
+            driver: network.driver.clone(),
             enable_ipv4: network.enable_ipv4,
             enable_ipv6: network.enable_ipv6,
             subnets: network.ipam.iter().map(SubnetPool::new).collect(),
             macs: BTreeSet::from([network.gateway_mac]),
         }
+    }
+
+    /// Whether default routes by this network lead to the interface itself.
+    pub(crate) fn leads_without_gateway(&self) -> bool {
+        self.driver.is_ipvlan_l3()
+    }
+
+    /// Whether only one container can be on the network.
+    pub(crate) fn has_one_member(&self) -> bool {
+        matches!(self.driver, NetworkDriver::Macvlan { mode: MacvlanMode::Passthru, .. })
     }
 
     /// Takes a given address; false if it is taken or in no subnet.

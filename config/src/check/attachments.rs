@@ -13,7 +13,7 @@ use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
     model::{PortDriver, Subnet},
     names::{ContainerName, InterfaceName},
-    parse::RawAttachment,
+    parse::{RawAttachment, RawUplink},
     reader::At,
 };
 
@@ -28,6 +28,7 @@ struct Taken<'a> {
 pub(crate) fn attachments(
     containers: &[PlannedContainer],
     networks: &PlannedNetworks,
+    uplink: &RawUplink,
     workers: usize,
     report: &mut Diagnostics,
 ) {
@@ -42,13 +43,16 @@ pub(crate) fn attachments(
             let ipv6 =
                 attachment.ipv6_address.iter().map(|at| At::new(IpAddr::V6(at.value), at.span.clone()));
             for address in ipv4.chain(ipv6) {
-                if let Some(diagnostic) =
-                    unusable(&address, network).or_else(|| taken.address(name, attachment, &address))
+                if let Some(diagnostic) = unusable(&address, network)
+                    .or_else(|| uplinks_own(&address, network, uplink))
+                    .or_else(|| taken.address(name, attachment, &address))
                 {
                     report.push(diagnostic);
                 }
             }
-            if let Some(diagnostic) = taken.mac(name, attachment) {
+            if let Some(diagnostic) =
+                gateways_mac(attachment, network).or_else(|| taken.mac(name, attachment))
+            {
                 report.push(diagnostic);
             }
             if let Some(diagnostic) = too_few_queues(attachment, workers) {
@@ -141,6 +145,32 @@ fn unusable(address: &At<IpAddr>, network: &PlannedNetwork) -> Option<Diagnostic
     let diagnostic =
         Diagnostic::new(format!("no container can have address {ip}"), span, label).also(place.0, place.1);
     Some(diagnostic.help(spare_help(subnet)))
+}
+
+/// Why no container on `network` can have `address`, if the uplink or its router has it on the same LAN.
+fn uplinks_own(address: &At<IpAddr>, network: &PlannedNetwork, uplink: &RawUplink) -> Option<Diagnostic> {
+    let interfaces = uplink.interfaces.iter().map(|at| (at.value.addr(), &at.span));
+    let others = uplink.gateways.iter().chain(&uplink.nat.external).map(|at| (at.value, &at.span));
+    let (_, place) = interfaces.chain(others).find(|(taken, _)| *taken == address.value)?;
+    let message = format!("no container can have address {}", address.value);
+    let diagnostic =
+        Diagnostic::new(message, address.span.clone(), "taken on the uplink").also(place.clone(), "here");
+    let subnet = network.network.ipam.iter().find(|subnet| subnet.subnet.contains(&address.value))?;
+    Some(diagnostic.help(spare_help(subnet)))
+}
+
+/// The gateway's MAC address is made from the network's name and subnet, and does not step aside.
+fn gateways_mac(attachment: &RawAttachment, network: &PlannedNetwork) -> Option<Diagnostic> {
+    let At { value: mac, span } = attachment.mac_address.as_ref()?;
+    if *mac != network.network.gateway_mac || network.lan.is_some() || network.damaged {
+        return None;
+    }
+    let message = format!("the gateway of network `{}` has MAC address {mac}", network.network.name);
+    Some(
+        Diagnostic::new(message, span.clone(), "the gateway's own")
+            .also(network.name_span.clone(), "the network")
+            .help("choose another one, or leave it out for one made from the IP address"),
+    )
 }
 
 fn spare_help(subnet: &Subnet) -> String {

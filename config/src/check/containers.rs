@@ -11,7 +11,7 @@ use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
     model::{Container, Netns, NetnsRef, NetworkMode},
     names::ContainerName,
-    parse::{RawAttachment, RawContainer, RawMode, RawNetworks},
+    parse::{RawAttachment, RawContainer, RawMode, RawNetworks, RawPublish},
     reader::{At, listed},
     suggest::nearest,
 };
@@ -19,9 +19,20 @@ use crate::{
 /// A container whose attachments are known by network, not yet by address.
 #[derive(Debug)]
 pub(crate) struct PlannedContainer {
-    /// All but `attachments`.
+    /// All but `attachments` and `ports`.
     pub(crate) settings: Container,
+    pub(crate) name_span: Span,
     pub(crate) attachments: Vec<RawAttachment>,
+    /// An attachment is missing, because its network does not exist.
+    pub(crate) incomplete: bool,
+    pub(crate) publish: RawPublish,
+}
+
+impl PlannedContainer {
+    /// Whether its attachments are its network.
+    pub(super) fn has_networks(&self) -> bool {
+        self.settings.network_mode == NetworkMode::Networks
+    }
 }
 
 /// Checks all containers, `raw` in the order of the text. Attachments to networks that do not exist are left out.
@@ -177,6 +188,16 @@ fn combinations(container: &RawContainer, report: &mut Diagnostics) {
             "remove one of the two: both say whose network namespace it uses".to_owned(),
         );
     }
+    for key in &container.publish.keys {
+        let help = match &mode.value {
+            RawMode::Container(target) => {
+                format!("set `{}` on container `{}`, whose network it is", key.value, target.escape_debug())
+            }
+            RawMode::None => "remove it: a container without a network is not reachable".to_owned(),
+            RawMode::Host => "remove it: what listens in the host's network is reachable as it is".to_owned(),
+        };
+        refuse(&key.value, &key.span, help);
+    }
     // As Docker does: those belong to the container whose network it is.
     if let RawMode::Container(target) = &mode.value {
         for key in &container.namespace_keys {
@@ -196,6 +217,11 @@ fn plan(
     report: &mut Diagnostics,
 ) -> PlannedContainer {
     let mut settings = raw.settings;
+    let wanted = match (&raw.network_mode, &raw.networks) {
+        (None, RawNetworks::Listed(listed)) => listed.value.len(),
+        (None, RawNetworks::Absent | RawNetworks::Damaged) => 1,
+        (Some(_), _) => 0,
+    };
     let attachments = match (&raw.network_mode, raw.networks) {
         (None, RawNetworks::Listed(listed)) => known(listed.value, &settings.name, networks, refused, report),
         (None, RawNetworks::Absent) => implied(&settings.name, &raw.name_span, networks, refused, report),
@@ -210,7 +236,8 @@ fn plan(
             target.parse::<ContainerName>().map_or(NetworkMode::None, NetworkMode::Container)
         }
     };
-    PlannedContainer { settings, attachments }
+    let incomplete = attachments.len() < wanted;
+    PlannedContainer { settings, name_span: raw.name_span, attachments, incomplete, publish: raw.publish }
 }
 
 /// The attachments whose network exists; each network once.

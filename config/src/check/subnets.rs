@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::overlap::{Declared, overlaps};
+use super::{
+    advertisements::advertisements,
+    overlap::{Declared, overlaps},
+};
 use crate::{
     allot::{DefaultSubnets, first_usable, gateway_mac, own_addresses},
     diagnostic::{Diagnostic, Diagnostics, Span},
-    model::{Network, RouterAdvertisements, Subnet},
+    model::{IpvlanMode, Network, Subnet},
     names::NetworkName,
-    parse::{RawNetwork, RawSubnet},
+    parse::{LanMode, RawLan, RawNetwork, RawRoute, RawSubnet, RawUplink},
 };
 
 /// All networks by name.
@@ -23,23 +26,43 @@ pub(crate) struct PlannedNetwork {
     pub(crate) name_span: Span,
     /// The configured subnets.
     pub(crate) declared: Vec<RawSubnet>,
+    /// The driver, unless it is the bridge's.
+    pub(crate) lan: Option<RawLan>,
+    pub(crate) routes: Vec<RawRoute>,
     /// A subnet could not be read or none was left, so nothing can be said of addresses.
     pub(crate) damaged: bool,
+}
+
+impl PlannedNetwork {
+    /// Whether its members are neighbours of hosts outside, so that their addresses are those of a LAN.
+    pub(crate) fn is_neighbour_of_a_lan(&self) -> bool {
+        self.lan.as_ref().is_some_and(|lan| lan.mode != LanMode::Ipvlan(IpvlanMode::L3))
+    }
 }
 
 /// The IPv6 minimum link MTU, RFC 8200 §5.
 const MIN_IPV6_MTU: u16 = 1280;
 
 /// Checks all networks and gives those without subnets one of each family.
-pub(crate) fn networks(raw: Vec<RawNetwork>, ula_seed: u64, report: &mut Diagnostics) -> PlannedNetworks {
+pub(crate) fn networks(
+    raw: Vec<RawNetwork>,
+    uplink: &RawUplink,
+    ula_seed: u64,
+    report: &mut Diagnostics,
+) -> PlannedNetworks {
     let declared: Vec<_> = raw.iter().flat_map(declared_subnets).collect();
     overlaps(&declared, report);
-    let configured: Vec<IpNet> = declared.iter().map(|declared| declared.net).collect();
+    let of_uplink = uplink.interfaces.iter().map(|at| at.value.trunc());
+    let external = uplink.nat.external.iter().map(|at| IpNet::from(at.value));
+    let of_networks = declared.iter().map(|declared| declared.net);
+    let configured: Vec<IpNet> = of_networks.chain(of_uplink).chain(external).collect();
     let mut defaults = DefaultSubnets::new(&configured, ula_seed);
     for network in &raw {
         families(network, report);
+        lan_subnets(network, uplink, report);
+        let has_gateway = !is_l3(network.lan.as_ref());
         for subnet in &network.subnets {
-            addresses(subnet, report);
+            addresses(subnet, has_gateway, report);
         }
     }
     let plan = |raw: RawNetwork| (raw.settings.name.clone(), plan(raw, &mut defaults, report));
@@ -92,7 +115,7 @@ fn families(network: &RawNetwork, report: &mut Diagnostics) {
 }
 
 /// Do gateway, range and auxiliary addresses fit their subnet?
-fn addresses(raw: &RawSubnet, report: &mut Diagnostics) {
+fn addresses(raw: &RawSubnet, has_gateway: bool, report: &mut Diagnostics) {
     let net = raw.subnet.value;
     if let Some(kind) = special_kind(&net) {
         let message = format!("subnet {net} cannot be used");
@@ -124,14 +147,18 @@ fn addresses(raw: &RawSubnet, report: &mut Diagnostics) {
         );
     }
     let mut seen: BTreeMap<IpAddr, (String, Span)> = BTreeMap::new();
-    let taken_by = match gateway {
-        Some(gateway) => ("the gateway".to_owned(), gateway.span.clone()),
-        None => (
-            format!("the gateway of this subnet is {} by default", first_usable(&net)),
-            raw.subnet.span.clone(),
-        ),
-    };
-    seen.insert(gateway.map_or_else(|| first_usable(&net), |gateway| gateway.value), taken_by);
+    if has_gateway {
+        let (label, span) = match gateway {
+            Some(gateway) => ("the gateway".to_owned(), &gateway.span),
+            None => {
+                (format!("the gateway of this subnet is {} by default", first_usable(&net)), &raw.subnet.span)
+            }
+        };
+        seen.insert(
+            gateway.map_or_else(|| first_usable(&net), |gateway| gateway.value),
+            (label, span.clone()),
+        );
+    }
     for (name, address) in &raw.aux_addresses {
         if !net.contains(&address.value) {
             let message = format!("auxiliary address {} is not inside its subnet", address.value);
@@ -171,7 +198,7 @@ pub(super) fn not_a_host(address: IpAddr, net: &IpNet) -> Option<String> {
 }
 
 /// What `net` is for, if not for hosts (RFC 6890 §2.2).
-fn special_kind(net: &IpNet) -> Option<&'static str> {
+pub(super) fn special_kind(net: &IpNet) -> Option<&'static str> {
     let within = |text: &str| text.parse::<IpNet>().is_ok_and(|special| special.contains(net));
     [
         ("0.0.0.0/8", "these are \"this network\""),
@@ -189,9 +216,14 @@ fn special_kind(net: &IpNet) -> Option<&'static str> {
 fn plan(raw: RawNetwork, defaults: &mut DefaultSubnets, report: &mut Diagnostics) -> PlannedNetwork {
     let mut network = raw.settings;
     let mut damaged = raw.damaged;
-    network.ipam = raw.subnets.iter().map(resolve).collect();
+    let has_gateway = !is_l3(raw.lan.as_ref());
+    network.ipam = raw.subnets.iter().map(|subnet| resolve(subnet, has_gateway)).collect();
     let lacks =
         |is_family: fn(&IpNet) -> bool| !raw.subnets.iter().any(|subnet| is_family(&subnet.subnet.value));
+    // What a LAN has cannot be chosen here, and that it is not named has been reported.
+    damaged |= raw.lan.is_some()
+        && (network.enable_ipv4 && lacks(|net| matches!(net, IpNet::V4(_)))
+            || network.enable_ipv6 && lacks(|net| matches!(net, IpNet::V6(_))));
     if !damaged && network.enable_ipv4 && lacks(|net| matches!(net, IpNet::V4(_))) {
         match defaults.take_ipv4() {
             Some(net) => network.ipam.push(plain(IpNet::V4(net))),
@@ -221,9 +253,19 @@ fn plan(raw: RawNetwork, defaults: &mut DefaultSubnets, report: &mut Diagnostics
         }
     }
     network.gateway_mac = gateway_mac(&network);
-    network.router_advertisements =
-        network.enable_ipv6.then(|| RouterAdvertisements::of_network(network.internal));
-    PlannedNetwork { network, name_span: raw.name_span, declared: raw.subnets, damaged }
+    network.router_advertisements = match &raw.lan {
+        None => advertisements(&network, &raw.router_advertisements, &raw.subnets, report),
+        // There the routers of the LAN advertise.
+        Some(_) => None,
+    };
+    PlannedNetwork {
+        network,
+        name_span: raw.name_span,
+        declared: raw.subnets,
+        lan: raw.lan,
+        routes: raw.routes,
+        damaged,
+    }
 }
 
 fn pools_exhausted(network: &NetworkName, family: &str, label: &str, span: &Span) -> Diagnostic {
@@ -232,12 +274,51 @@ fn pools_exhausted(network: &NetworkName, family: &str, label: &str, span: &Span
         .help(format!("give it one: ipam = [{{ subnet = \"{example}\" }}]"))
 }
 
-fn resolve(raw: &RawSubnet) -> Subnet {
+fn is_l3(lan: Option<&RawLan>) -> bool {
+    lan.is_some_and(|lan| lan.mode == LanMode::Ipvlan(IpvlanMode::L3))
+}
+
+/// A LAN has its addresses already, so a network on it must say which.
+fn lan_subnets(network: &RawNetwork, uplink: &RawUplink, report: &mut Diagnostics) {
+    let Some(lan) = network.lan.as_ref().filter(|_| !network.damaged) else { return };
+    let settings = &network.settings;
+    for (family, enabled, is_family) in [
+        ("IPv4", settings.enable_ipv4, IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
+        ("IPv6", settings.enable_ipv6, IpAddr::is_ipv6),
+    ] {
+        if !enabled || network.subnets.iter().any(|subnet| is_family(&subnet.subnet.value.addr())) {
+            continue;
+        }
+        let message = format!("network `{}` names no {family} subnet", settings.name);
+        let label = format!("{} has addresses of its parent's LAN", lan.mode.what());
+        let own = uplink.interfaces.iter().map(|at| at.value.trunc()).find(|net| is_family(&net.addr()));
+        let example = match own.filter(|_| !is_l3(Some(lan))) {
+            Some(net) => net.to_string(),
+            None if family == "IPv4" => "192.168.1.0/24".to_owned(),
+            None => "2001:db8:1::/64".to_owned(),
+        };
+        let help = format!(
+            "add it with a range that nobody else gives out: ipam = [{{ subnet = \"{example}\", ip_range = … }}]"
+        );
+        let or = if network.subnets.is_empty() {
+            String::new()
+        } else {
+            format!(", or write `enable_{} = false`", family.to_lowercase())
+        };
+        report.push(
+            Diagnostic::new(message, network.name_span.clone(), label)
+                .also(lan.driver_span.clone(), "the driver")
+                .help(help + &or),
+        );
+    }
+}
+
+fn resolve(raw: &RawSubnet, has_gateway: bool) -> Subnet {
     Subnet {
         subnet: raw.subnet.value,
-        gateway: Some(
-            raw.gateway.as_ref().map_or_else(|| first_usable(&raw.subnet.value), |gateway| gateway.value),
-        ),
+        gateway: has_gateway.then(|| {
+            raw.gateway.as_ref().map_or_else(|| first_usable(&raw.subnet.value), |gateway| gateway.value)
+        }),
         // One outside has been reported; kept, it would look exhausted besides.
         ip_range: raw
             .ip_range

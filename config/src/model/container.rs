@@ -11,7 +11,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use vswitch_wire::MacAddr;
 
-use super::{PublishedPort, as_text};
+use super::{ExposedPorts, PublishedPort, as_text};
 use crate::names::{ContainerName, InterfaceName, NetworkName};
 
 /// `[containers.NAME]`.
@@ -41,6 +41,8 @@ pub struct Container {
     pub environment: BTreeMap<String, String>,
     /// What of it is reachable from outside; empty unless `network_mode` is `Networks`.
     pub ports: Vec<PublishedPort>,
+    /// What its programs listen at, as far as `publish_all` is to know it.
+    pub expose: Vec<ExposedPorts>,
     /// Its ports on networks, in the order listed.
     pub attachments: Vec<Attachment>,
 }

@@ -15,6 +15,7 @@ pub struct Network {
     /// Its name.
     pub name: NetworkName,
     /// How its members are joined.
+    #[serde(flatten)]
     pub driver: NetworkDriver,
     /// No way out: members get no default route through it. Only with [`NetworkDriver::Bridge`].
     pub internal: bool,
@@ -55,7 +56,7 @@ pub struct Network {
 
 /// How a network joins its members.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "driver", rename_all = "snake_case")]
 pub enum NetworkDriver {
     /// A learning bridge inside this switch.
     #[default]
@@ -63,6 +64,7 @@ pub enum NetworkDriver {
     /// Each member is a host of its own on the parent's LAN.
     Macvlan {
         /// Who sees whose frames.
+        #[serde(rename = "macvlan_mode")]
         mode: MacvlanMode,
         /// Whose LAN; no other network has it.
         parent: Parent,
@@ -70,6 +72,7 @@ pub enum NetworkDriver {
     /// The members share the parent's MAC address.
     Ipvlan {
         /// How they are reached.
+        #[serde(rename = "ipvlan_mode")]
         mode: IpvlanMode,
         /// Whose LAN; no other network has it.
         parent: Parent,
@@ -77,6 +80,18 @@ pub enum NetworkDriver {
 }
 
 impl NetworkDriver {
+    /// Whether the network is a bridge in this switch, with a gateway of the switch's own.
+    #[must_use]
+    pub fn is_bridge(&self) -> bool {
+        *self == Self::Bridge
+    }
+
+    /// Whether it is ipvlan in mode l3, whose members have no gateway and no neighbours.
+    #[must_use]
+    pub fn is_ipvlan_l3(&self) -> bool {
+        matches!(self, Self::Ipvlan { mode: IpvlanMode::L3, .. })
+    }
+
     /// The interface of the host that the network shares, if it does.
     #[must_use]
     pub fn parent(&self) -> Option<&Parent> {
@@ -130,8 +145,8 @@ pub enum NetworkNat {
     /// They get an external address of the uplink.
     #[default]
     Masquerade,
-    /// They keep their own, to which the outside must have a route. Always so unless the driver is
-    /// [`NetworkDriver::Bridge`].
+    /// They keep their own, to which the outside must have a route. Always so if the network is internal, or its driver
+    /// not [`NetworkDriver::Bridge`].
     None,
 }
 

@@ -7,15 +7,26 @@ use std::{
 
 use serde::Serialize;
 
-/// Ports of a container that the uplink's addresses answer for.
+/// Ports of a container that the uplink's addresses answer for. Those of a family that the container has no address of
+/// on a bridge network are not reachable in that family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PublishedPort {
-    /// Only at this external address; absent: at every one.
+    /// Only at this external address, one of [`super::Uplink::addresses`] or given by DHCP; an unspecified one: at every
+    /// one of its family; absent: at every one.
     pub host_ip: Option<IpAddr>,
     /// External ports, first and last; 1..=65535, the first not above the last.
     pub host_ports: (u16, u16),
     /// The container's ports, first and last; as many as `host_ports`, in the same order.
     pub container_ports: (u16, u16),
+    /// The transport protocol.
+    pub protocol: Protocol,
+}
+
+/// Ports that a container's programs listen at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ExposedPorts {
+    /// First and last; 1..=65535, the first not above the last.
+    pub ports: (u16, u16),
     /// The transport protocol.
     pub protocol: Protocol,
 }

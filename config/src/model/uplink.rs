@@ -20,6 +20,67 @@ pub enum Uplink {
     Tap(TapUplink),
 }
 
+impl Uplink {
+    /// How addresses are translated, if anything leaves.
+    #[must_use]
+    pub fn nat(&self) -> Option<&NatSettings> {
+        match self {
+            Self::None => None,
+            Self::Interface(interface) => Some(&interface.nat),
+            Self::Tap(tap) => Some(&tap.nat),
+        }
+    }
+
+    /// The addresses that connections get on their way out and that published ports are at: the switch's own, then
+    /// those of [`NatSettings::addresses`]. One given by DHCP is not known here, so it is not among them.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let (own4, own6) = match self {
+            Self::None => (None, None),
+            Self::Interface(interface) => match interface.ipv4 {
+                Some(UplinkIpv4::Static(net)) => (Some(net), interface.ipv6),
+                Some(UplinkIpv4::Dhcp) | None => (None, interface.ipv6),
+            },
+            Self::Tap(tap) => (tap.own4, tap.own6),
+        };
+        let own4 = own4.map(|net| IpAddr::V4(net.addr())).into_iter();
+        let own = own4.chain(own6.map(|net| IpAddr::V6(net.addr())));
+        own.chain(self.nat().into_iter().flat_map(|nat| nat.addresses.iter().copied()))
+    }
+
+    /// Whether the switch has an IPv4 address of its own, or will have one by DHCP.
+    #[must_use]
+    pub fn has_ipv4(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Interface(interface) => interface.ipv4.is_some(),
+            Self::Tap(tap) => tap.own4.is_some(),
+        }
+    }
+
+    /// Whether the switch has an IPv6 address of its own.
+    #[must_use]
+    pub fn has_ipv6(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Interface(interface) => interface.ipv6.is_some(),
+            Self::Tap(tap) => tap.own6.is_some(),
+        }
+    }
+
+    /// Every address that somebody else than a container has on the uplink's subnets, as far as it is known here.
+    pub(crate) fn taken_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let others: [Option<IpAddr>; 2] = match self {
+            Self::None => [None, None],
+            Self::Interface(interface) => {
+                [interface.gateway4.map(Into::into), interface.gateway6.map(Into::into)]
+            }
+            Self::Tap(tap) => [tap.ipv4.map(|net| net.addr().into()), tap.ipv6.map(|net| net.addr().into())],
+        };
+        let one_to_one = self.nat().into_iter().flat_map(|nat| &nat.one_to_one);
+        self.addresses().chain(others.into_iter().flatten()).chain(one_to_one.map(|pair| pair.external))
+    }
+}
+
 /// `kind = "interface"`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InterfaceUplink {

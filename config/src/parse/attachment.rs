@@ -10,7 +10,7 @@ use vswitch_wire::MacAddr;
 
 use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
-    model::PortDriver,
+    model::{Limits, PortDriver},
     names::InterfaceName,
     reader::{At, Field, Keys},
 };
@@ -25,8 +25,9 @@ const KEYS: Keys = Keys {
         "gw_priority",
         "source_guard",
         "port",
+        "limits",
     ],
-    planned: &["limits", "link_local_ips", "priority", "routes"],
+    planned: &["link_local_ips", "priority", "routes"],
     foreign: &[
         ("ip", "did you mean `ipv4_address`?"),
         ("ip6", "did you mean `ipv6_address`?"),
@@ -51,6 +52,7 @@ pub(crate) struct RawAttachment {
     pub(crate) aliases: Vec<String>,
     pub(crate) source_guard: bool,
     pub(crate) port: Option<At<PortDriver>>,
+    pub(crate) limits: Limits,
 }
 
 impl RawAttachment {
@@ -66,6 +68,7 @@ impl RawAttachment {
             aliases: Vec::new(),
             source_guard: true,
             port: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -100,7 +103,7 @@ pub(super) fn attachments(field: &Field<'_>, report: &mut Diagnostics) -> Option
 fn attachment(field: &Field<'_>, report: &mut Diagnostics) -> Option<RawAttachment> {
     let section = field.section(report)?;
     section.check_keys(&KEYS, report);
-    let ports = [("tap", PortDriver::Tap), ("tap-plain", PortDriver::TapPlain)];
+    let ports = [("tap", PortDriver::Tap), ("tap-plain", PortDriver::TapPlain), ("veth", PortDriver::Veth)];
     let port = section.read("port", report, |field, report| field.word(&ports, &[], report));
     let priority = i64::from(i32::MIN)..=i64::from(i32::MAX);
     let gw_priority = section.read("gw_priority", report, |field, report| field.integer(priority, report));
@@ -119,8 +122,18 @@ fn attachment(field: &Field<'_>, report: &mut Diagnostics) -> Option<RawAttachme
         aliases: section.read("aliases", report, aliases).unwrap_or_default(),
         source_guard: section.read("source_guard", report, Field::boolean).is_none_or(|guard| guard.value),
         port,
+        limits: section.read("limits", report, limits).unwrap_or_default(),
         ..RawAttachment::to(field.key, field.key_span.clone())
     })
+}
+
+fn limits(field: &Field<'_>, report: &mut Diagnostics) -> Option<Limits> {
+    const KEYS: Keys = Keys { known: &["connections"], planned: &[], foreign: &[] };
+    let section = field.section(report)?;
+    section.check_keys(&KEYS, report);
+    let connections =
+        section.read("connections", report, |field, report| field.integer(1..=16_777_216, report));
+    Some(connections.map_or_else(Limits::default, |at| Limits { connections: at.value }))
 }
 
 /// Reports an address under the key of the other family, and one with a prefix length; `None` if it was either.
@@ -164,7 +177,7 @@ fn mac_address(field: &Field<'_>, report: &mut Diagnostics) -> Option<At<MacAddr
     None
 }
 
-fn interface_name(field: &Field<'_>, report: &mut Diagnostics) -> Option<At<InterfaceName>> {
+pub(super) fn interface_name(field: &Field<'_>, report: &mut Diagnostics) -> Option<At<InterfaceName>> {
     let text = field.string(report)?;
     let error = match text.value.parse() {
         Ok(name) if text.value != "lo" => return Some(At::new(name, text.span)),

@@ -5,6 +5,7 @@ use std::{net::IpAddr, path::PathBuf};
 use super::{
     attachment::{RawAttachment, attachments, string_map},
     bad_name,
+    ports::{RawPublish, publish},
 };
 use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
@@ -26,12 +27,17 @@ const KEYS: Keys = Keys {
         "dns_options",
         "labels",
         "environment",
+        "ports",
+        "expose",
+        "publish_all",
     ],
-    planned: &["ports", "expose", "publish_all", "links", "limits", "routes"],
+    planned: &["links", "limits", "routes"],
     foreign: &[
         ("network", "networks stand in an array: networks = [\"front\"]"),
         ("image", "vswitch runs no images, it gives processes a network; leave it out, or name a `netns`"),
         ("pid", "write `netns = { pid = … }`"),
+        ("publish", "did you mean `ports`?"),
+        ("port", "did you mean `ports`?"),
         ("ip", "addresses are set per attachment: [containers.NAME.networks.NETWORK] ipv4_address = …"),
         (
             "ipv4_address",
@@ -55,11 +61,12 @@ const MAX_PID: i64 = 1 << 22;
 #[derive(Debug)]
 pub(crate) struct RawContainer {
     pub(crate) name_span: Span,
-    /// All but `attachments` and `network_mode`.
+    /// All but `attachments`, `ports` and `network_mode`.
     pub(crate) settings: Container,
     pub(crate) netns: Option<At<Netns>>,
     pub(crate) network_mode: Option<At<RawMode>>,
     pub(crate) networks: RawNetworks,
+    pub(crate) publish: RawPublish,
     /// Keys that make no sense in another container's network namespace, because that has them already.
     pub(crate) namespace_keys: Vec<At<String>>,
 }
@@ -101,6 +108,7 @@ pub(super) fn container(field: &Field<'_>, report: &mut Diagnostics) -> Option<R
     };
     let hostname = section.read("hostname", report, hostname);
     let strings = |field: &Field<'_>, report: &mut Diagnostics| one_or_many(field, report, string_of);
+    let publish = publish(&section, report);
     let settings = Container {
         netns: netns.as_ref().map_or(Netns::New, |netns| netns.value.clone()),
         command: section.read("command", report, command),
@@ -115,6 +123,7 @@ pub(super) fn container(field: &Field<'_>, report: &mut Diagnostics) -> Option<R
         labels: section.read("labels", report, string_map).unwrap_or_default(),
         environment: section.read("environment", report, string_map).unwrap_or_default(),
         ports: Vec::new(),
+        expose: publish.expose.iter().map(|at| at.value).collect(),
         attachments: Vec::new(),
         name: name?,
     };
@@ -125,6 +134,7 @@ pub(super) fn container(field: &Field<'_>, report: &mut Diagnostics) -> Option<R
         netns,
         network_mode,
         networks,
+        publish,
         namespace_keys: namespace_keys
             .filter_map(|key| section.field(key))
             .map(|field| At::new(field.key.to_owned(), field.key_span.clone()))

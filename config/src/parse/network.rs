@@ -5,12 +5,18 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use vswitch_wire::MacAddr;
 
-use super::{attachment::string_map, bad_name};
+use super::{
+    advertisements::{RawAdvertisements, advertisements},
+    attachment::string_map,
+    bad_name,
+    driver::{RawLan, lan},
+    route::{RawRoute, routes},
+};
 use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
     model::{Network, NetworkDriver, NetworkNat, StormControl, StormLimit, UnknownUnicast},
     names::NetworkName,
-    reader::{At, Field, Keys, Section, not_supported_yet},
+    reader::{At, Field, Keys, Section},
     suggest::nearest,
 };
 
@@ -29,8 +35,15 @@ const KEYS: Keys = Keys {
         "mac_limit_per_port",
         "storm_control",
         "unknown_unicast",
+        "nat",
+        "routes",
+        "router_advertisements",
+        "macvlan_mode",
+        "ipvlan_mode",
+        "parent",
+        "vlan",
     ],
-    planned: &["vni", "peers", "encrypted", "parent", "vlan", "routes"],
+    planned: &["vni", "peers", "encrypted"],
     foreign: &[
         ("subnet", "subnets stand in `ipam`: ipam = [{ subnet = \"10.10.0.0/24\" }]"),
         (
@@ -38,6 +51,10 @@ const KEYS: Keys = Keys {
             "the gateway stands beside its subnet: ipam = [{ subnet = \"10.10.0.0/24\", gateway = \"10.10.0.1\" }]",
         ),
         ("driver_opts", "what Docker has as driver options are keys of the network here, such as `mtu`"),
+        ("enable_icc", "did you mean `icc`?"),
+        ("mode", "write `macvlan_mode` or `ipvlan_mode`"),
+        ("masquerade", "write `nat = \"masquerade\"` or `nat = \"none\"`"),
+        ("enable_ip_masquerade", "write `nat = \"masquerade\"` or `nat = \"none\"`"),
         ("external", "a network exists in one switch only; declare it here with `ipam` as you need it"),
         ("attachable", "every network can be attached to; leave it out"),
         ("name", "the name is the one in the header: `[networks.NAME]`"),
@@ -54,11 +71,15 @@ const SUBNET_KEYS: Keys = Keys {
 #[derive(Debug)]
 pub(crate) struct RawNetwork {
     pub(crate) name_span: Span,
-    /// All but `ipam`, `gateway_mac` and `router_advertisements`, and `enable_ipv6` as far as it is given.
+    /// All but `driver`, `ipam`, `gateway_mac`, `routes` and `router_advertisements`, and `enable_ipv6` as far as it is given.
     pub(crate) settings: Network,
     pub(crate) enable_ipv4: Option<At<bool>>,
     pub(crate) enable_ipv6: Option<At<bool>>,
     pub(crate) mtu_span: Option<Span>,
+    /// The driver, unless it is the bridge's.
+    pub(crate) lan: Option<RawLan>,
+    pub(crate) routes: Vec<RawRoute>,
+    pub(crate) router_advertisements: RawAdvertisements,
     pub(crate) subnets: Vec<RawSubnet>,
     /// A subnet could not be read, so nothing can be said of addresses.
     pub(crate) damaged: bool,
@@ -78,10 +99,11 @@ pub(super) fn network(field: &Field<'_>, report: &mut Diagnostics) -> Option<Raw
         field.key.parse::<NetworkName>().map_err(|error| bad_name("network", field, &error, report)).ok();
     let section = field.section(report)?;
     section.check_keys(&KEYS, report);
-    section.read("driver", report, driver);
-    section.read("icc", report, icc);
+    let lan = lan(&section, report);
     let boolean = |key, report: &mut Diagnostics| section.read(key, report, Field::boolean);
     let internal = boolean("internal", report).is_some_and(|internal| internal.value);
+    let icc = boolean("icc", report).is_none_or(|icc| icc.value);
+    let nat = section.read("nat", report, |field, report| nat(field, internal, report));
     let (enable_ipv4, enable_ipv6) = (boolean("enable_ipv4", report), boolean("enable_ipv6", report));
     let subnets = section.read("ipam", report, ipam);
     let damaged = section.field("ipam").is_some()
@@ -103,8 +125,12 @@ pub(super) fn network(field: &Field<'_>, report: &mut Diagnostics) -> Option<Raw
             },
             ipam: Vec::new(),
             gateway_mac: MacAddr::ZERO,
-            icc: true,
-            nat: NetworkNat::Masquerade,
+            icc,
+            nat: match nat {
+                Some(nat) => nat,
+                None if internal || lan.is_some() => NetworkNat::None,
+                None => NetworkNat::Masquerade,
+            },
             routes: Vec::new(),
             router_advertisements: None,
             labels: section.read("labels", report, string_map).unwrap_or_default(),
@@ -125,22 +151,28 @@ pub(super) fn network(field: &Field<'_>, report: &mut Diagnostics) -> Option<Raw
         enable_ipv4,
         enable_ipv6,
         mtu_span: section.field("mtu").map(Field::span),
+        lan,
+        routes: section.read("routes", report, routes).unwrap_or_default(),
+        router_advertisements: section
+            .read("router_advertisements", report, |field, report| advertisements(field, internal, report))
+            .unwrap_or_default(),
         subnets,
         damaged,
     })
 }
 
-fn driver(field: &Field<'_>, report: &mut Diagnostics) -> Option<NetworkDriver> {
-    let driver = field.word(&[("bridge", ())], &["overlay", "macvlan", "ipvlan"], report);
-    driver.map(|_| NetworkDriver::Bridge)
-}
-
-fn icc(field: &Field<'_>, report: &mut Diagnostics) -> Option<()> {
-    let icc = field.boolean(report)?;
-    if !icc.value {
-        report.push(not_supported_yet(&field.assigned("false"), icc.span));
+/// An internal network has no way out, so there is nothing to say of what leaves.
+fn nat(field: &Field<'_>, internal: bool, report: &mut Diagnostics) -> Option<NetworkNat> {
+    let words = [("masquerade", NetworkNat::Masquerade), ("none", NetworkNat::None)];
+    let nat = field.word(&words, &[], report)?;
+    if internal && nat.value == NetworkNat::Masquerade {
+        let message = format!("{} has nothing to translate", field.what());
+        report.push(
+            Diagnostic::new(message, nat.span, "nothing leaves an internal network")
+                .help("remove it, or write `internal = false`"),
+        );
     }
-    Some(())
+    Some(nat.value)
 }
 
 fn number<T: TryFrom<i64>>(
@@ -241,7 +273,7 @@ fn subnet(field: &Field<'_>, report: &mut Diagnostics) -> Option<RawSubnet> {
 }
 
 /// An address range; reported if host bits are set, and then read without them.
-fn net(field: &Field<'_>, report: &mut Diagnostics) -> Option<At<IpNet>> {
+pub(super) fn net(field: &Field<'_>, report: &mut Diagnostics) -> Option<At<IpNet>> {
     let text = field.string(report)?;
     let Ok(net) = text.value.parse::<IpNet>() else {
         let message = format!("{} is not an address range", field.what());

@@ -1,10 +1,10 @@
-//! `[switch]` and `[uplink]`.
+//! `[switch]`.
 
 use crate::{
-    diagnostic::{Diagnostic, Diagnostics},
-    model::{SwitchSettings, Uplink},
+    diagnostic::Diagnostics,
+    model::SwitchSettings,
     names::NetworkName,
-    reader::{Field, Keys, not_supported_yet},
+    reader::{Field, Keys},
 };
 
 const SWITCH_KEYS: Keys = Keys {
@@ -39,32 +39,4 @@ pub(super) fn switch(field: &Field<'_>, report: &mut Diagnostics) -> Option<Swit
         settings.workers = workers.value;
     }
     Some(settings)
-}
-
-/// Only `kind = "none"` is built; the other keys belong to the kinds that are not, so they are refused with them.
-pub(super) fn uplink(field: &Field<'_>, report: &mut Diagnostics) -> Option<Uplink> {
-    const KEYS: Keys =
-        Keys { known: &["kind"], planned: &["interface", "ipv4", "ipv6", "gateway", "tap"], foreign: &[] };
-    let section = field.section(report)?;
-    section.check_keys(&KEYS, report);
-    let Some(kind) = section.field("kind") else {
-        let message = "`uplink` without `kind` is not supported yet";
-        report.push(
-            Diagnostic::new(message, field.span(), "`kind` would be \"sockets\"")
-                .help("write `kind = \"none\"`, or leave out `[uplink]`"),
-        );
-        return None;
-    };
-    let known = [("none", ())];
-    match kind.as_str() {
-        Some(text @ ("sockets" | "interface" | "tap")) => {
-            let what = kind.assigned(&format!("\"{text}\""));
-            report.push(
-                not_supported_yet(&what, kind.span())
-                    .help("write `kind = \"none\"`, or leave out `[uplink]`: networks without a way out"),
-            );
-            None
-        }
-        _ => kind.word(&known, &[], report).map(|_| Uplink::None),
-    }
 }
