@@ -158,7 +158,7 @@ impl<D: Device> Shard<D> {
             let unfinished = nat.tend(rules, now, CONNECTIONS);
             self.chores.expire_at = if unfinished { now } else { now.after(EXPIRE_EVERY) };
         }
-        (!nat.is_idle()).then_some(self.chores.expire_at)
+        (!nat.is_empty()).then_some(self.chores.expire_at)
     }
 
     /// Asks neighbours again, and gives up those that do not answer.
