@@ -12,6 +12,7 @@
 mod arp;
 pub mod build;
 pub mod checksum;
+mod discovery;
 mod ethernet;
 mod ethertype;
 mod icmp;
@@ -25,6 +26,9 @@ mod udp;
 mod vlan;
 
 pub use arp::ArpPacket;
+pub use discovery::{
+    InvalidOption, LinkLayerOption, MtuOption, NeighborMessage, PrefixOption, RouterAdvertisement,
+};
 pub use ethernet::EthernetHeader;
 pub use ethertype::EtherType;
 pub use icmp::IcmpHeader;
