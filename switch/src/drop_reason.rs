@@ -93,6 +93,8 @@ drop_reasons! {
     NeighborPending, "neighbor-pending", "The next hop's MAC address is being asked for and the packets held for it are too many already.";
     NeighborUnreachable, "neighbor-unreachable", "The next hop does not answer.";
     NeighborLimit, "neighbor-limit", "Too many addresses of the network are being asked for at once.";
+    BadIcmpChecksum, "bad-icmp-checksum", "The checksum of the ICMP message for the gateway is wrong.";
+    InvalidDiscovery, "invalid-discovery", "The neighbour discovery message for the gateway is not valid (RFC 4861 §6.1, §7.1): hop limit, checksum, length, addresses or options.";
     GatewayClosed, "gateway-closed", "The packet is for the gateway itself, which has no such service.";
     ReplyLimit, "reply-limit", "The gateway answered this port too often in a short time.";
     NoTransport, "no-transport", "The packet lacks the ports by which it would be translated.";

@@ -13,6 +13,8 @@
 //! | the offload header is checked against the bytes | [`offload`] |
 //! | a known flow is answered from the cache | [`flow`] |
 //! | the guard refuses spoofed sources | [`guard`] |
+//! | the gateway answers what is asked of it | [`gateway`] |
+//! | a packet's way on is looked up | [`route`], [`neighbor`] |
 //! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
 //! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`] |
 //! | connections are tracked and translated | [`conntrack`], [`nat`] |
@@ -59,6 +61,7 @@ pub mod drop_reason;
 pub mod fdb;
 pub mod flow;
 pub mod frame;
+pub mod gateway;
 pub mod guard;
 pub mod hash;
 pub mod id;

@@ -3,7 +3,7 @@
 //! # Theory of operation
 //! One [`Fib`] belongs to one network and is immutable: whoever changes routes builds a new one, as with every
 //! snapshot. Building turns the prefixes of a family, which nest, into ranges of addresses, which do not: each range
-//! knows its most specific route ([`ranges`]). A lookup then is "the last range that begins at or before this
+//! knows its most specific route (`route/ranges.rs`). A lookup then is "the last range that begins at or before this
 //! address", and the length of prefixes no longer matters.
 //!
 //! * **Small tables** (nearly all: two or three subnets and a default route) are searched from the front, in one or two

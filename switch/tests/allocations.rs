@@ -3,18 +3,25 @@
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test or serves one")]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use vswitch_switch::fdb::FdbLimits;
+use vswitch_switch::gateway::icmp_error::{self, ErrorKind};
+use vswitch_switch::gateway::{self, Outcome};
 use vswitch_switch::hash::Seed;
 use vswitch_switch::memory::{MemoryFrame, Replay};
+use vswitch_switch::neighbor::{NeighborLimits, Neighbors, Resolution, Sighting};
 use vswitch_switch::offload::NEEDS_CHECKSUM;
+use vswitch_switch::route::{Fib, Route};
 use vswitch_switch::shard::Heard;
 use vswitch_switch::storm::StormLimits;
-use vswitch_switch::tables::{BridgeSettings, Network, Port, Tables, UnknownUnicast};
-use vswitch_switch::{NetworkCounters, NetworkId, OffloadHeader, Offloads, PortId, Shard, Time};
-use vswitch_wire::{MacAddr, build};
+use vswitch_switch::tables::{Advertisement, BridgeSettings, Gateway, Network, Port, Tables, UnknownUnicast};
+use vswitch_switch::{
+    Family, NetworkCounters, NetworkId, OffloadHeader, Offloads, Pool, PortId, Shard, Time,
+};
+use vswitch_wire::{IcmpHeader, MacAddr, build, parse};
 
 const BATCHES: usize = 500;
 const NOW: Time = Time::from_secs(1);
@@ -133,4 +140,61 @@ fn a_drop() {
     let (allocated, counters, sent) = carry(vec![false_header, malformed, to_itself], 1, CHECKSUM);
     assert_eq!((allocated, sent), (0, 0));
     assert_eq!(counters.flow_hits.read(), 0);
+}
+
+#[test]
+fn a_reply_of_the_gateway() {
+    let (own, owner): (Ipv4Addr, MacAddr) = (Ipv4Addr::new(10, 0, 0, 254), MacAddr([2, 0, 0, 0, 0, 254]));
+    let gateway = Gateway {
+        mac: owner,
+        addresses: vec!["10.0.0.254/24".parse().unwrap(), "fd00::1/64".parse().unwrap()],
+        answers_for: Vec::new(),
+        hosts: HashMap::new(),
+        mtu: 1500,
+        advertisement: Some(Advertisement {
+            managed: false,
+            other: false,
+            autonomous: true,
+            lifetime: 1800,
+            interval: 600,
+        }),
+    };
+    let sender = Ipv4Addr::new(10, 0, 0, 1);
+    let all_routers = (MacAddr([0x33, 0x33, 0, 0, 0, 2]), "ff02::2".parse().unwrap());
+    let solicitation = IcmpHeader::new(IcmpHeader::ROUTER_SOLICITATION, 0, 0);
+    let echo = IcmpHeader::new(IcmpHeader::ECHO_REQUEST, 1, 2);
+    let frames = [
+        build::arp(1, SENDER, sender, MacAddr::ZERO, own),
+        build::neighbor_solicitation(SENDER, SENDER.link_local(), owner.link_local()),
+        build::icmp6(all_routers.0, SENDER, SENDER.link_local(), all_routers.1, solicitation, &[]),
+        build::icmp4(owner, SENDER, sender, own, echo, &[1; 1400]),
+    ];
+    let mut reply = Pool::new(1).take().unwrap();
+    let refused = datagram(owner).bytes;
+    let counted = allocation_counter::measure(|| {
+        for frame in &frames {
+            let answer = gateway::answer(&gateway, true, frame, &parse(frame).unwrap(), &mut reply);
+            assert!(matches!(answer.outcome, Outcome::Reply(_)), "{answer:?}");
+        }
+        let parsed = parse(&refused).unwrap();
+        assert!(icmp_error::write(ErrorKind::PortUnreachable, &gateway, &refused, &parsed, &mut reply));
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_route_and_a_known_neighbour() {
+    let network = NetworkId::default();
+    let routes = ["0.0.0.0/0", "10.0.0.0/24", "10.0.1.0/24"];
+    let fib = Fib::build(routes.map(|prefix| (prefix.parse().unwrap(), Route::Connected(network))).into());
+    let mut neighbors = Neighbors::new(NeighborLimits::default(), Seed::new(7));
+    let address = IpAddr::from([10, 0, 0, 9]);
+    neighbors.resolve(network, address, NOW);
+    let answered = Sighting::Solicited { overrides: true };
+    neighbors.heard(network, address, station(9), answered, NOW, &mut Vec::new());
+    let counted = allocation_counter::measure(|| {
+        assert!(fib.lookup(Family::V4, &address.into()).is_some());
+        assert_eq!(neighbors.resolve(network, address, NOW), Resolution::Known(station(9)));
+    });
+    assert_eq!(counted.count_total, 0);
 }

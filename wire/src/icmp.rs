@@ -23,8 +23,22 @@ impl IcmpHeader {
     pub const LENGTH: usize = size_of::<Self>();
     /// ICMP echo reply.
     pub const ECHO_REPLY: u8 = 0;
+    /// ICMP: the packet cannot be delivered.
+    pub const DESTINATION_UNREACHABLE: u8 = 3;
     /// ICMP echo request.
     pub const ECHO_REQUEST: u8 = 8;
+    /// ICMP: the packet's TTL ended.
+    pub const TIME_EXCEEDED: u8 = 11;
+    /// ICMP: a field of the packet's header is wrong.
+    pub const PARAMETER_PROBLEM: u8 = 12;
+    /// ICMPv6: the packet cannot be delivered.
+    pub const DESTINATION_UNREACHABLE_V6: u8 = 1;
+    /// ICMPv6: the packet exceeds an MTU on its way.
+    pub const PACKET_TOO_BIG: u8 = 2;
+    /// ICMPv6: the packet's hop limit ended.
+    pub const TIME_EXCEEDED_V6: u8 = 3;
+    /// ICMPv6: a field of the packet's headers is wrong.
+    pub const PARAMETER_PROBLEM_V6: u8 = 4;
     /// ICMPv6 echo request.
     pub const ECHO_REQUEST_V6: u8 = 128;
     /// ICMPv6 echo reply.
@@ -37,6 +51,15 @@ impl IcmpHeader {
     pub const NEIGHBOR_SOLICITATION: u8 = 135;
     /// ICMPv6 neighbor advertisement (RFC 4861).
     pub const NEIGHBOR_ADVERTISEMENT: u8 = 136;
+    /// ICMPv6 redirect (RFC 4861).
+    pub const REDIRECT_V6: u8 = 137;
+
+    /// As [`IcmpHeader::new`], with a code, and the four bytes behind the checksum as one number.
+    pub const fn with_code(kind: u8, code: u8, rest: u32) -> Self {
+        let [a, b, c, d] = rest.to_be_bytes();
+        let header = Self::new(kind, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        Self { code, ..header }
+    }
 
     /// A header with code 0 and without a checksum; what messages other than echoes have in place of
     /// identifier and sequence is given as these.

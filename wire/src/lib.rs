@@ -13,6 +13,7 @@ mod arp;
 pub mod build;
 pub mod checksum;
 pub mod crc32c;
+mod discovery;
 mod ethernet;
 mod ethertype;
 mod extension;
@@ -27,6 +28,9 @@ mod udp;
 mod vlan;
 
 pub use arp::ArpPacket;
+pub use discovery::{
+    InvalidOption, LinkLayerOption, MtuOption, NeighborMessage, PrefixOption, RouterAdvertisement,
+};
 pub use ethernet::EthernetHeader;
 pub use ethertype::EtherType;
 pub use extension::{Extension, Extensions};
