@@ -19,11 +19,13 @@ mod supervisor;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use vswitch_config::model::{IpvlanMode, NetworkDriver, NetworkMode, PublishedPort, StormLimit, UnknownUnicast};
+use vswitch_config::model::{
+    IpvlanMode, NetworkDriver, NetworkMode, PublishedPort, StormLimit, UnknownUnicast,
+};
 use vswitch_config::names::{ContainerName, NetworkName};
 use vswitch_config::{AllotError, Allotter, Config, model};
-use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::counters::RuleCounters;
+use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::guard::Guard;
 use vswitch_switch::parent::Mode;
 use vswitch_switch::storm::StormLimits;

@@ -129,8 +129,7 @@ impl Dataplane {
             worker.send(Command::OpenNetwork { id, settings, counters: Arc::clone(counters) });
         }
         self.network_counters.insert(id, counters);
-        let network =
-            Network { icc: opened.icc, layer3_only: opened.layer3_only, ..Network::new(settings) };
+        let network = Network { icc: opened.icc, layer3_only: opened.layer3_only, ..Network::new(settings) };
         self.tables.set_network(id, Some(network));
         self.publish();
         Ok(id)

@@ -75,7 +75,7 @@ impl Bench {
     pub fn with_batches(frames: Vec<MemoryFrame>, batch: usize, ports: usize, offloads: Offloads) -> Self {
         let mut tables = Tables::default();
         let counters = Arc::new(NetworkCounters::default());
-        let mut shard = Shard::new(SEED);
+        let mut shard = Shard::new(SEED, Arc::new(vswitch_switch::router::Router::new(SEED, 1)));
         shard.open_network(network_id(), &settings(), Arc::clone(&counters));
         tables.set_network(network_id(), Some(network(ports)));
         let replay = Replay::new(frames, batch, Offloads::ALL);

@@ -115,7 +115,12 @@ struct Counts {
 
 impl Worker {
     fn new(settings: Settings) -> Self {
-        let shard = SHARDS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Shard::new(Seed::new(0x5eed)));
+        let shard = SHARDS.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+            Shard::new(
+                Seed::new(0x5eed),
+                std::sync::Arc::new(vswitch_switch::router::Router::new(Seed::new(0x5eed), 1)),
+            )
+        });
         let mut worker = Self {
             shard,
             outsides: (0..PORTS).map(|_| Rc::default()).collect(),

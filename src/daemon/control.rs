@@ -84,10 +84,11 @@ async fn control(
     };
     let connections = usize::try_from(connections).unwrap_or(usize::MAX);
     let (notify, events) = mpsc::channel(WAITING);
-    let dataplane = Dataplane::start(config.switch.workers, host::random_seed(), connections, move |event| {
-        // A full channel means hundreds of ports vanished at once; the namespace watch finds the rest.
-        let _ = notify.try_send(event);
-    })?;
+    let dataplane =
+        Dataplane::start(config.switch.workers, host::random_seed(), connections, move |event| {
+            // A full channel means hundreds of ports vanished at once; the namespace watch finds the rest.
+            let _ = notify.try_send(event);
+        })?;
     let mut daemon = Daemon::new(config, dataplane, rootless);
     daemon.bring_up()?;
     daemon.announce_uplink();

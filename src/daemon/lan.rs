@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use vswitch_config::model::{
-    InterfaceUplink, IpvlanMode, MacvlanMode, Network, NetworkDriver, Parent as ConfiguredParent, TapUplink, Uplink,
-    UplinkIpv4,
+    InterfaceUplink, IpvlanMode, MacvlanMode, Network, NetworkDriver, Parent as ConfiguredParent, TapUplink,
+    Uplink, UplinkIpv4,
 };
 use vswitch_config::names::InterfaceName;
 use vswitch_ports::device::PortDevice;

@@ -10,14 +10,12 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use vswitch_config::Config;
 use vswitch_config::model::{
-    self, Attachment, Container, IpvlanMode, NatBehaviour, NatSettings, NetworkDriver, NetworkNat as ConfiguredNat,
-    Protocol, PublishedPort, RouteVia,
+    self, Attachment, Container, IpvlanMode, NatBehaviour, NatSettings, NetworkDriver,
+    NetworkNat as ConfiguredNat, Protocol, PublishedPort, RouteVia,
 };
 use vswitch_config::names::{ContainerName, NetworkName};
 use vswitch_switch::counters::RuleCounters;
-use vswitch_switch::nat::{
-    Behaviour, NatRules, NetworkNat, OneToOne, Publish, Published, Timeouts,
-};
+use vswitch_switch::nat::{Behaviour, NatRules, NetworkNat, OneToOne, Publish, Published, Timeouts};
 use vswitch_switch::route::{Fib, NextHop, NextHops, Route};
 use vswitch_switch::tables::{Advertisement, Gateway, Host};
 use vswitch_switch::{NetworkId, PortId};
@@ -48,7 +46,8 @@ impl Inventory<'_> {
     /// Everything the dataplane has to know of layer 3.
     pub(super) fn layer3(&self) -> Layer3 {
         let routed = self.config.networks.values().filter(|network| has_gateway(network));
-        let gateways = routed.filter_map(|network| Some((*self.networks.get(&network.name)?, self.gateway(network))));
+        let gateways =
+            routed.filter_map(|network| Some((*self.networks.get(&network.name)?, self.gateway(network))));
         let mut gateways: Vec<_> = gateways.collect();
         gateways.extend(self.uplink.map(|uplink| (uplink.network, self.uplink_gateway(uplink))));
         Layer3 {
@@ -60,10 +59,12 @@ impl Inventory<'_> {
 
     fn up(&self) -> impl Iterator<Item = (&Container, Up<'_>)> {
         let up = self.containers.iter().filter(|(_, live)| live.state == State::Up);
-        up.filter_map(|(name, live)| Some((self.config.containers.get(name)?, live))).flat_map(|(spec, live)| {
-            let ports = spec.attachments.iter().zip(&live.ports);
-            ports.map(move |(attachment, port)| (spec, Up { attachment, port: port.id }))
-        })
+        up.filter_map(|(name, live)| Some((self.config.containers.get(name)?, live))).flat_map(
+            |(spec, live)| {
+                let ports = spec.attachments.iter().zip(&live.ports);
+                ports.map(move |(attachment, port)| (spec, Up { attachment, port: port.id }))
+            },
+        )
     }
 
     /// Who is behind which address on a LAN.
@@ -108,7 +109,8 @@ impl Inventory<'_> {
         if let Some(uplink) = self.uplink.filter(|_| !network.internal) {
             table.extend(uplink.routes());
         }
-        let others = self.config.networks.values().filter(|other| other.name != network.name && has_gateway(other));
+        let others =
+            self.config.networks.values().filter(|other| other.name != network.name && has_gateway(other));
         table.extend(others.flat_map(|other| &other.ipam).map(|subnet| (subnet.subnet, Route::Prohibit)));
         table.extend(network.ipam.iter().map(|subnet| (subnet.subnet, Route::Connected(own))));
         for route in &network.routes {
@@ -129,7 +131,8 @@ impl Inventory<'_> {
 
     /// Where another network's own table sends `destination`.
     fn into_network(&self, name: &NetworkName, destination: IpNet) -> Route {
-        let (Some(network), Some(id)) = (self.config.networks.get(name), self.networks.get(name).copied()) else {
+        let (Some(network), Some(id)) = (self.config.networks.get(name), self.networks.get(name).copied())
+        else {
             return Route::Unreachable;
         };
         if network.ipam.iter().any(|subnet| subnet.subnet.contains(&destination)) {
@@ -202,7 +205,8 @@ impl Inventory<'_> {
 
     fn one_to_one(&self, nat: &NatSettings) -> Vec<OneToOne> {
         let pairs = nat.one_to_one.iter().filter_map(|pair| {
-            let (_, up) = self.up().find(|(_, up)| addresses(up.attachment).any(|own| own == pair.internal))?;
+            let (_, up) =
+                self.up().find(|(_, up)| addresses(up.attachment).any(|own| own == pair.internal))?;
             let network = *self.networks.get(&up.attachment.network)?;
             Some(OneToOne { external: pair.external, internal: pair.internal, network, owner: up.port })
         });
@@ -241,7 +245,9 @@ impl Inventory<'_> {
         let address4 = |attachment: &Attachment| attachment.ipv4_address.map(|net| net.addr());
         let address6 = |attachment: &Attachment| attachment.ipv6_address.map(|net| net.addr());
         let entries = match (four, six) {
-            (Some(four), Some(six)) if four.1.id == six.1.id => vec![entry(four, address4(four.0), address6(six.0))],
+            (Some(four), Some(six)) if four.1.id == six.1.id => {
+                vec![entry(four, address4(four.0), address6(six.0))]
+            }
             (four, six) => vec![
                 four.and_then(|four| entry(four, address4(four.0), None)),
                 six.and_then(|six| entry(six, None, address6(six.0))),
@@ -258,7 +264,8 @@ impl LiveUplink {
             IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
             IpAddr::V6(_) => IpNet::V6(Ipv6Net::default()),
         };
-        let default = self.routers.iter().map(|router| (everything(*router), through(self.network, [*router])));
+        let default =
+            self.routers.iter().map(|router| (everything(*router), through(self.network, [*router])));
         let connected = self.addresses.iter().map(|net| (net.trunc(), Route::Connected(self.network)));
         default.chain(connected).collect()
     }

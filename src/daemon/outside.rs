@@ -68,7 +68,8 @@ impl Daemon {
         }
         ports.push(port(wire, opened.wire));
         let stack = opened.stack;
-        let live = Lan { network, wire, host, mac: opened.mac, mtu: opened.mtu, mode, wire_is, stack, up: true };
+        let live =
+            Lan { network, wire, host, mac: opened.mac, mtu: opened.mtu, mode, wire_is, stack, up: true };
         self.dataplane.set_parent(network, Some(live.parent(HashMap::new())));
         self.dataplane.attach(ports)?;
         if is_uplink {
@@ -86,7 +87,8 @@ impl Daemon {
     /// Gives every attachment of the networks on this LAN its parent's MAC address.
     fn share_mac(&mut self, key: &LanKey, lan: &Lan) {
         let on_it = |network: &&Network| lan::of(network).as_ref() == Some(key);
-        let names: Vec<_> = self.config.networks.values().filter(on_it).map(|network| network.name.clone()).collect();
+        let names: Vec<_> =
+            self.config.networks.values().filter(on_it).map(|network| network.name.clone()).collect();
         for attachment in self.config.containers.values_mut().flat_map(|spec| &mut spec.attachments) {
             if names.contains(&attachment.network) {
                 attachment.mac_address = lan.mac;
@@ -120,7 +122,8 @@ impl Daemon {
 
     /// Opens the interfaces that are back.
     pub(super) fn watch_lans(&mut self) {
-        let missing: Vec<_> = self.lans.iter().filter(|(_, lan)| !lan.up).map(|(key, _)| key.clone()).collect();
+        let missing: Vec<_> =
+            self.lans.iter().filter(|(_, lan)| !lan.up).map(|(key, _)| key.clone()).collect();
         for key in missing {
             let name = key.interface.clone();
             match self.open_lan(key) {
@@ -175,7 +178,9 @@ impl Daemon {
 
     /// Announces a container's addresses where it lives.
     pub(super) fn announce_addresses(&self, name: &ContainerName) {
-        let (Some(spec), Some(live)) = (self.config.containers.get(name), self.containers.get(name)) else { return };
+        let (Some(spec), Some(live)) = (self.config.containers.get(name), self.containers.get(name)) else {
+            return;
+        };
         if live.state != State::Up {
             return;
         }
@@ -190,7 +195,8 @@ impl Daemon {
     /// Announces the switch's own addresses on the uplink.
     pub(super) fn announce_uplink(&self) {
         let Some(uplink) = &self.uplink else { return };
-        let gateway = self.dataplane.tables().network(uplink.network).and_then(|network| network.gateway.clone());
+        let gateway =
+            self.dataplane.tables().network(uplink.network).and_then(|network| network.gateway.clone());
         let own = uplink.addresses.iter().map(IpNet::addr);
         let further = gateway.iter().flat_map(|gateway: &Arc<_>| gateway.answers_for.iter().copied());
         for address in own.chain(further) {

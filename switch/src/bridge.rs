@@ -204,8 +204,10 @@ mod tests {
 
     use super::*;
     use crate::fdb::FdbLimits;
+    use crate::gateway::limit::ReplyLimit;
     use crate::hash::Seed;
     use crate::id::NetworkId;
+    use crate::router::Router;
     use crate::storm::StormLimits;
     use crate::tables::BridgeSettings;
 
@@ -238,6 +240,13 @@ mod tests {
             fdb: &mut fdb,
             storm: &mut storm,
             counters: &NetworkCounters::default(),
+            gateway: GatewayStage {
+                router: &Router::new(Seed::new(1), 1),
+                network: NetworkId::FIRST,
+                replies: &mut ReplyLimit::default(),
+                reply: &mut crate::frame::Pool::new(1).take().unwrap(),
+                again: &mut Vec::new(),
+            },
         };
         let one = |(from, frame): &(usize, Vec<u8>)| {
             stages.decide(port(*from), frame, &parse(frame).unwrap(), Time::from_secs(1000))

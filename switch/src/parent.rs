@@ -154,7 +154,11 @@ mod tests {
             storm: StormLimits::default(),
             unknown_unicast: UnknownUnicast::Drop,
         };
-        let addresses = if mode == Mode::Shared { vec![(ip(2).into(), port(2)), (ip(3).into(), port(3))] } else { vec![] };
+        let addresses = if mode == Mode::Shared {
+            vec![(ip(2).into(), port(2)), (ip(3).into(), port(3))]
+        } else {
+            vec![]
+        };
         let parent = Parent {
             wire: port(0),
             host: Some(port(1)),
@@ -172,7 +176,8 @@ mod tests {
 
     fn sent(mode: Mode, ingress: usize, to: MacAddr, to_ip: u8) -> Result<Verdict, DropReason> {
         let network = lan(mode);
-        let frame = build::udp4(to, mac(9), SocketAddrV4::new(ip(9), 1), SocketAddrV4::new(ip(to_ip), 2), b"x");
+        let frame =
+            build::udp4(to, mac(9), SocketAddrV4::new(ip(9), 1), SocketAddrV4::new(ip(to_ip), 2), b"x");
         let headers = parse(&frame).unwrap().headers;
         network.parent.as_ref().unwrap().locate(&network, port(ingress), &headers)
     }

@@ -18,8 +18,8 @@ mod transmit;
 
 use std::sync::Arc;
 
-pub use self::chores::{Announcement, Chore};
 use self::chores::Chores;
+pub use self::chores::{Announcement, Chore};
 
 use vswitch_wire::{Headers, MacAddr, Parsed, parse};
 
@@ -89,7 +89,6 @@ struct Slot<D> {
 }
 
 /// A frame's place in the flow cache, should its decision be kept.
-#[derive(Debug)]
 struct Flow {
     place: Place,
     key: FlowKey,
@@ -170,7 +169,11 @@ impl<D: Device> Shard<D> {
     /// the next call of [`service`](Self::service), or not to be served yet.
     pub fn attach(&mut self, port: PortId, device: D, counters: Arc<PortCounters>) {
         self.detach(port);
-        place(&mut self.ports.slots, port.index(), Some(Slot { device, counters, storm: Storm::default(), replies: ReplyLimit::default() }));
+        place(
+            &mut self.ports.slots,
+            port.index(),
+            Some(Slot { device, counters, storm: Storm::default(), replies: ReplyLimit::default() }),
+        );
     }
 
     /// Takes a port's device away and forgets what was heard on the port and every decision made so far: the
@@ -321,7 +324,9 @@ impl<D: Device> Shard<D> {
                 Verdict::Forward(egress) if self.reaches(tables, egress, port.network) => {
                     self.forward(tables, egress, batch, index);
                 }
-                Verdict::Routed(egress) if self.ports.has(egress) => self.forward(tables, egress, batch, index),
+                Verdict::Routed(egress) if self.ports.has(egress) => {
+                    self.forward(tables, egress, batch, index)
+                }
                 Verdict::Forward(_) | Verdict::Routed(_) => counters.dropped(DropReason::EgressDown, 1),
                 Verdict::Fragmented { egress, mtu } => {
                     self.release(tables, batch);
@@ -391,7 +396,9 @@ impl<D: Device> Shard<D> {
                     domain.counters.flow_hits.add(1);
                     return Ok(Verdict::Forward(transform.egress));
                 }
-                Some(routed) if routing::still_holds(routed, frame, parsed, self.router.activity(), seconds) => {
+                Some(routed)
+                    if routing::still_holds(routed, frame, parsed, self.router.activity(), seconds) =>
+                {
                     domain.counters.flow_hits.add(1);
                     routing::rewrite(routed, frame, parsed)?;
                     return Ok(Verdict::Routed(transform.egress));
@@ -427,7 +434,8 @@ impl<D: Device> Shard<D> {
         self.moves = self.moves.wrapping_add(learned.wrapping_sub(current.bridged.learned));
         current.bridged.learned = learned;
         current.routed.learned = self.router.epoch().wrapping_add(self.moves);
-        let flow = Flow { place, key, current, until: seconds.saturating_add(network.settings.fdb.ageing / 8) };
+        let flow =
+            Flow { place, key, current, until: seconds.saturating_add(network.settings.fdb.ageing / 8) };
         match decision.verdict {
             Verdict::Forward(egress) if decision.cacheable => {
                 let transform = Transform { egress, routed: None };

@@ -59,7 +59,7 @@ fn carry(frames: Vec<MemoryFrame>, stations: u16, offloads: Offloads) -> (u64, A
         unknown_unicast: UnknownUnicast::Flood,
     };
     let counters = Arc::new(NetworkCounters::default());
-    let mut shard = Shard::new(Seed::new(7));
+    let mut shard = Shard::new(Seed::new(7), Arc::new(vswitch_switch::router::Router::new(Seed::new(7), 1)));
     shard.open_network(network, &settings, Arc::clone(&counters));
     let mut tables = Tables::default();
     let members = ports.to_vec();
@@ -149,6 +149,7 @@ fn a_reply_of_the_gateway() {
         mac: owner,
         addresses: vec!["10.0.0.254/24".parse().unwrap(), "fd00::1/64".parse().unwrap()],
         answers_for: Vec::new(),
+        routes: vswitch_switch::route::Fib::default(),
         hosts: HashMap::new(),
         mtu: 1500,
         advertisement: Some(Advertisement {

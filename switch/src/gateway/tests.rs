@@ -47,6 +47,7 @@ fn gateway() -> Gateway {
         mac: GATEWAY,
         addresses: vec!["10.10.0.1/24".parse().unwrap(), "fd00:10::1/64".parse().unwrap()],
         answers_for: vec![EXTERNAL4.into(), EXTERNAL6.into()],
+        routes: crate::route::Fib::default(),
         hosts: HashMap::from(hosts),
         mtu: 1450,
         advertisement: Some(Advertisement {

@@ -185,17 +185,22 @@ mod tests {
 
     #[test]
     fn source_routes_are_refused_wherever_they_hide() {
-        let header = |options: &[u8]| [&[0x40 | (5 + options.len() / 4) as u8][..], &[0; 19], options].concat();
+        let header =
+            |options: &[u8]| [&[0x40 | (5 + options.len() / 4) as u8][..], &[0; 19], options].concat();
         assert!(has_source_route_option(&header(&[1, 1, 131, 3, 4, 0, 0, 0])));
         assert!(has_source_route_option(&header(&[7, 3, 4, 137, 3, 4, 0, 0])));
         assert!(!has_source_route_option(&header(&[7, 3, 4, 0, 137, 3, 4, 0])), "behind the end");
         assert!(!has_source_route_option(&header(&[7, 0, 0, 0])), "a length that would never end");
 
         let chain = |headers: &[u8], first: u8| {
-            [&[0x60, 0, 0, 0, 0, 0, first, 64][..], &Ipv6Addr::UNSPECIFIED.octets(), &[0; 16], headers].concat()
+            [&[0x60, 0, 0, 0, 0, 0, first, 64][..], &Ipv6Addr::UNSPECIFIED.octets(), &[0; 16], headers]
+                .concat()
         };
         assert!(has_routing_header_0(&chain(&[59, 0, 0, 0, 0, 0, 0, 0], 43)));
-        assert!(!has_routing_header_0(&chain(&[59, 0, 4, 0, 0, 0, 0, 0], 43)), "segment routing is another type");
+        assert!(
+            !has_routing_header_0(&chain(&[59, 0, 4, 0, 0, 0, 0, 0], 43)),
+            "segment routing is another type"
+        );
         assert!(has_routing_header_0(&chain(&[43, 0, 0, 0, 0, 0, 0, 0, 59, 0, 0, 0, 0, 0, 0, 0], 60)));
         assert!(!has_routing_header_0(&chain(&[43, 200], 0)), "cut");
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use vswitch_wire::{Headers, Ipv4Header, MacAddr, Parsed, TcpHeader, protocol};
 
-use crate::address::{Address, Endpoint, Family, Tuple};
+use crate::address::{Address, Endpoint, Family};
 use crate::conntrack::ConnectionRef;
 use crate::drop_reason::DropReason;
 use crate::fragment::{Fate, Ingress, Leaving};
@@ -128,7 +128,9 @@ impl Walk<'_> {
 
         let outside = self.tables.uplink() == Some(self.network);
         let nated = match self.tables.nat().filter(|rules| outside || rules.is_own(destination.ip(family))) {
-            Some(rules) => self.translate(rules, frame, parsed).map_err(|stop| self.or_local(stop, destination.ip(family)))?,
+            Some(rules) => self
+                .translate(rules, frame, parsed)
+                .map_err(|stop| self.or_local(stop, destination.ip(family)))?,
             None if self.is_own(destination.ip(family)) => return Err(Stop::Local),
             None => Nated { cacheable: true, ..Nated::default() },
         };
@@ -181,7 +183,8 @@ impl Walk<'_> {
     /// The connection's word on source and destination.
     fn translate(&mut self, rules: &NatRules, frame: &Frame, parsed: &mut Parsed) -> Result<Nated, Stop> {
         let outside = self.tables.uplink() == Some(self.network);
-        let from = if outside { From::Outside } else { From::Inside { network: self.network, owner: self.ingress } };
+        let from =
+            if outside { From::Outside } else { From::Inside { network: self.network, owner: self.ingress } };
         if let Some(quoted) = quoted::find(frame.bytes(), parsed) {
             return self.translate_error(rules, from, quoted, &parsed.headers);
         }
@@ -193,16 +196,28 @@ impl Walk<'_> {
         let translated = self.router.nat().translate(rules, from, &packet, self.now)?;
         let side = |side, to: Option<Endpoint>| to.map(|to| Translation::new(headers, side, to));
         Ok(Nated {
-            translations: [side(Side::Source, translated.source), side(Side::Destination, translated.destination)],
+            translations: [
+                side(Side::Source, translated.source),
+                side(Side::Destination, translated.destination),
+            ],
             quoted: None,
-            destination: translated.destination.map(|to| to.address).or(translated.to.map(|_| Address(headers.destination_ip))),
+            destination: translated
+                .destination
+                .map(|to| to.address)
+                .or(translated.to.map(|_| Address(headers.destination_ip))),
             to: translated.to,
             connection: Some(translated.connection),
             cacheable: translated.cacheable,
         })
     }
 
-    fn translate_error(&self, rules: &NatRules, from: From, quoted: Quoted, headers: &Headers) -> Result<Nated, Stop> {
+    fn translate_error(
+        &self,
+        rules: &NatRules,
+        from: From,
+        quoted: Quoted,
+        headers: &Headers,
+    ) -> Result<Nated, Stop> {
         let outer = (Address(headers.source_ip), Address(headers.destination_ip));
         let error = self.router.nat().translate_error(rules, from, &quoted.tuple, outer, self.now)?;
         let changes = ErrorTranslation {
@@ -222,8 +237,7 @@ impl Walk<'_> {
     /// Finds the ports of the packet that a fragment belongs to, or keeps the fragment until they are known.
     fn gather(&mut self, frame: &Frame, parsed: &mut Parsed) -> Result<(), Stop> {
         let ingress = Ingress { port: self.ingress, network: self.network };
-        let fate =
-            self.router.fragments().offer(ingress, frame.bytes(), parsed, self.now, &mut self.leaving);
+        let fate = self.router.fragments().offer(ingress, frame.bytes(), parsed, self.now, &mut self.leaving);
         match fate? {
             Fate::Pass => Ok(()),
             Fate::Held => Err(Stop::Held),
@@ -242,7 +256,9 @@ impl Walk<'_> {
                 Ok((hop.network, hop.via))
             }
             Some(Route::Blackhole) => Err(DropReason::RouteBlackhole.into()),
-            Some(Route::Unreachable) => Err(Stop::Tell(DropReason::RouteUnreachable, ErrorKind::HostUnreachable)),
+            Some(Route::Unreachable) => {
+                Err(Stop::Tell(DropReason::RouteUnreachable, ErrorKind::HostUnreachable))
+            }
             Some(Route::Prohibit) => Err(Stop::Tell(DropReason::RouteProhibited, ErrorKind::Prohibited)),
             None => Err(Stop::Tell(DropReason::NoRoute, ErrorKind::NetUnreachable)),
         }
@@ -321,7 +337,9 @@ impl Walk<'_> {
                 Ok(())
             }
             Resolution::Pending { ask } => Err(Stop::Pending { network: way.network, address: via, ask }),
-            Resolution::Failed => Err(Stop::Tell(DropReason::NeighborUnreachable, ErrorKind::HostUnreachable)),
+            Resolution::Failed => {
+                Err(Stop::Tell(DropReason::NeighborUnreachable, ErrorKind::HostUnreachable))
+            }
             Resolution::Limit => Err(DropReason::NeighborLimit.into()),
         }
     }

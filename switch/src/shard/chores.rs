@@ -171,7 +171,8 @@ impl<D: Device> Shard<D> {
             neighbors.next_due()
         });
         for ask in asks {
-            if let Some(gateway) = tables.network(ask.network).and_then(|network| network.gateway.as_deref()) {
+            if let Some(gateway) = tables.network(ask.network).and_then(|network| network.gateway.as_deref())
+            {
                 if announce::ask(gateway, ask.address, ask.unicast, &mut self.own) {
                     self.send_own_to_all(tables, ask.network);
                 }

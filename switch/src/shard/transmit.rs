@@ -53,13 +53,7 @@ impl<D: Device> Ports<D> {
     }
 
     /// Sends one frame in pieces that its egress carries.
-    pub(super) fn send_fragments(
-        &mut self,
-        egress: PortId,
-        frame: &mut Frame,
-        parsed: &Parsed,
-        mtu: u16,
-    ) {
+    pub(super) fn send_fragments(&mut self, egress: PortId, frame: &mut Frame, parsed: &Parsed, mtu: u16) {
         let Some(Some(slot)) = self.slots.get_mut(egress.index()) else { return };
         let finished = fragment::split(frame, parsed, mtu, &mut self.scratch, |piece| {
             let sent = slot.device.transmit(piece, &[]);
@@ -70,7 +64,13 @@ impl<D: Device> Ports<D> {
         }
     }
 
-    pub(super) fn send_group(&mut self, group: &Group, batch: &mut [Frame], parsed: &[Parsed], tables: &Tables) {
+    pub(super) fn send_group(
+        &mut self,
+        group: &Group,
+        batch: &mut [Frame],
+        parsed: &[Parsed],
+        tables: &Tables,
+    ) {
         let head = group.head();
         // The head is as long as any packet of the group. Where it does not fit, a shorter one behind it may.
         let longest = batch[head].offload.longest_packet(&parsed[head], batch[head].len());
@@ -108,4 +108,3 @@ fn count_sent(counters: &PortCounters, frames: u64, bytes: usize, sent: Result<(
         Err(TransmitError::Refused) => counters.dropped(DropReason::EgressRefused, frames),
     }
 }
-

@@ -33,7 +33,10 @@ impl Bed {
     /// Without networks.
     pub(crate) fn empty() -> Self {
         Self {
-            shard: Shard::new(Seed::new(0x5eed)),
+            shard: Shard::new(
+                Seed::new(0x5eed),
+                Arc::new(vswitch_switch::router::Router::new(Seed::new(0x5eed), 1)),
+            ),
             tables: Tables::default(),
             now: Time::from_secs(1000),
             devices: Vec::new(),

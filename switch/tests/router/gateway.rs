@@ -10,8 +10,8 @@ use vswitch_switch::tables::Advertisement;
 use vswitch_wire::{ArpPacket, IcmpHeader, Layer3, MacAddr, build};
 
 use crate::town::{
-    ALICE, BACK, BOB, CAROL, DAVE, EDGE, FRONT, OUTSIDE, OWN, Station, Town, checksums_ok, destination, gateway_ip,
-    gateway_ip6, gateway_mac, headers, id, source, udp,
+    ALICE, BACK, BOB, CAROL, DAVE, EDGE, FRONT, OUTSIDE, OWN, Station, Town, checksums_ok, destination,
+    gateway_ip, gateway_ip6, gateway_mac, headers, id, source, udp,
 };
 
 fn to(station: &Station) -> SocketAddr {
@@ -23,7 +23,10 @@ fn routes_between(town: &mut Town) {
         let prefix = |number: usize| format!("10.{number}.0.0/24").parse().unwrap();
         town.set_routes(
             network,
-            vec![(prefix(network), Route::Connected(id(network))), (prefix(other), Route::Connected(id(other)))],
+            vec![
+                (prefix(network), Route::Connected(id(network))),
+                (prefix(other), Route::Connected(id(other))),
+            ],
         );
     }
 }
@@ -33,7 +36,10 @@ fn it_answers_for_itself() {
     let mut town = Town::new();
     let asked = build::arp(ArpPacket::REQUEST, ALICE.mac, ALICE.four, MacAddr::ZERO, gateway_ip(FRONT));
     let (port, reply) = town.one(&ALICE, asked);
-    assert_eq!((port, headers(&reply).source, headers(&reply).destination), (ALICE.port, gateway_mac(FRONT), ALICE.mac));
+    assert_eq!(
+        (port, headers(&reply).source, headers(&reply).destination),
+        (ALICE.port, gateway_mac(FRONT), ALICE.mac)
+    );
     assert_eq!(headers(&reply).source_address(), Some(gateway_ip(FRONT).into()));
 
     let asked = build::neighbor_solicitation(ALICE.mac, ALICE.six, gateway_ip6(FRONT));
@@ -65,8 +71,12 @@ fn it_answers_for_those_it_knows() {
 #[test]
 fn closed_ports_refuse() {
     let mut town = Town::new();
-    let (reason, sent) = town.dropped(&ALICE, udp(&ALICE, 5000, SocketAddr::new(gateway_ip(FRONT).into(), 53)));
-    assert_eq!((reason, sent[0].0, sent[0].1.bytes[34], sent[0].1.bytes[35]), (DropReason::GatewayClosed, ALICE.port, 3, 3));
+    let (reason, sent) =
+        town.dropped(&ALICE, udp(&ALICE, 5000, SocketAddr::new(gateway_ip(FRONT).into(), 53)));
+    assert_eq!(
+        (reason, sent[0].0, sent[0].1.bytes[34], sent[0].1.bytes[35]),
+        (DropReason::GatewayClosed, ALICE.port, 3, 3)
+    );
 }
 
 #[test]
@@ -79,7 +89,10 @@ fn networks_are_isolated_unless_routed() {
     routes_between(&mut town);
     for _ in 0..2 {
         let (port, frame) = town.one(&ALICE, udp(&ALICE, 5000, to(&CAROL)));
-        assert_eq!((port, headers(&frame).destination, headers(&frame).source), (CAROL.port, CAROL.mac, gateway_mac(BACK)));
+        assert_eq!(
+            (port, headers(&frame).destination, headers(&frame).source),
+            (CAROL.port, CAROL.mac, gateway_mac(BACK))
+        );
         assert_eq!(source(&frame).ip(), IpAddr::from(ALICE.four), "routed, not translated");
         assert!(checksums_ok(&frame));
         assert_eq!(town.one(&DAVE, udp(&DAVE, 1, to(&BOB))).0, BOB.port);
@@ -92,7 +105,10 @@ fn a_container_can_be_the_router() {
     let via = Route::Via(NextHop { network: id(FRONT), via: BOB.four.into() }.into());
     town.set_routes(
         FRONT,
-        vec![("10.0.0.0/24".parse().unwrap(), Route::Connected(id(FRONT))), ("10.1.0.0/24".parse().unwrap(), via)],
+        vec![
+            ("10.0.0.0/24".parse().unwrap(), Route::Connected(id(FRONT))),
+            ("10.1.0.0/24".parse().unwrap(), via),
+        ],
     );
     let (port, frame) = town.one(&ALICE, udp(&ALICE, 5000, to(&CAROL)));
     assert_eq!((port, headers(&frame).destination, destination(&frame)), (BOB.port, BOB.mac, to(&CAROL)));
@@ -102,9 +118,14 @@ fn a_container_can_be_the_router() {
 fn without_icc_members_reach_the_gateway_only() {
     let mut town = Town::new();
     town.change_network(FRONT, |network| network.icc = false);
-    let direct = build::udp4(BOB.mac, ALICE.mac, "10.0.0.2:1".parse().unwrap(), "10.0.0.3:2".parse().unwrap(), b"");
+    let direct =
+        build::udp4(BOB.mac, ALICE.mac, "10.0.0.2:1".parse().unwrap(), "10.0.0.3:2".parse().unwrap(), b"");
     assert_eq!(town.dropped(&ALICE, direct).0, DropReason::IccOff);
-    assert_eq!(town.dropped(&ALICE, udp(&ALICE, 5000, to(&BOB))).0, DropReason::IccOff, "nor round the corner");
+    assert_eq!(
+        town.dropped(&ALICE, udp(&ALICE, 5000, to(&BOB))).0,
+        DropReason::IccOff,
+        "nor round the corner"
+    );
     let asked = build::arp(ArpPacket::REQUEST, ALICE.mac, ALICE.four, MacAddr::ZERO, BOB.four);
     assert_eq!(town.dropped(&ALICE, asked).0, DropReason::IccOff);
     assert_eq!(town.one(&ALICE, udp(&ALICE, 1, SocketAddr::new(crate::town::FAR.into(), 9))).0, EDGE.port);
@@ -119,9 +140,13 @@ fn it_announces_who_moved_in_and_advertises_itself() {
     let heard: Vec<_> = sent.iter().filter(|(port, _)| *port == BOB.port).collect();
     assert_eq!(heard.len(), 3);
     let said = headers(&heard[0].1.bytes);
-    assert_eq!((said.layer3, said.source_address(), said.destination_address()), (Layer3::ARP, Some(ALICE.four.into()), Some(ALICE.four.into())));
+    assert_eq!(
+        (said.layer3, said.source_address(), said.destination_address()),
+        (Layer3::ARP, Some(ALICE.four.into()), Some(ALICE.four.into()))
+    );
 
-    let said = Advertisement { managed: false, other: false, autonomous: false, lifetime: 1800, interval: 600 };
+    let said =
+        Advertisement { managed: false, other: false, autonomous: false, lifetime: 1800, interval: 600 };
     town.change_gateway(FRONT, |gateway| gateway.advertisement = Some(said));
     town.shard.add_chore(Chore::Advertise(id(FRONT)), town.now);
     let sent = town.wait(Duration::from_secs(40));

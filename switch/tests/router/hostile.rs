@@ -27,7 +27,11 @@ fn sources_that_cannot_be() {
         assert_eq!((dropped, sent.len()), (reason, 0), "{source}");
     }
     let inside = udp_from(&EDGE, at("10.0.0.2:1"), SocketAddr::new(OWN.into(), 5));
-    assert_eq!(town.dropped(&EDGE, inside).0, DropReason::ReversePath, "nobody outside passes for somebody inside");
+    assert_eq!(
+        town.dropped(&EDGE, inside).0,
+        DropReason::ReversePath,
+        "nobody outside passes for somebody inside"
+    );
 }
 
 #[test]
@@ -59,8 +63,14 @@ fn a_flood_of_syns_does_not_harm_who_is_there() {
     town.apply_rules();
     for port in 1..2000 {
         let (from, to) = (format!("10.0.0.2:{}", 10_000 + port), "198.51.100.9:80");
-        let syn =
-            build::tcp4(gateway_mac(FRONT), ALICE.mac, from.parse().unwrap(), to.parse().unwrap(), TcpHeader::SYN, b"");
+        let syn = build::tcp4(
+            gateway_mac(FRONT),
+            ALICE.mac,
+            from.parse().unwrap(),
+            to.parse().unwrap(),
+            TcpHeader::SYN, 1, 0,
+            b"",
+        );
         town.send(&ALICE, syn);
     }
     assert!(town.router.nat().len() <= 4096);

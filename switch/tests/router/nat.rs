@@ -3,13 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use vswitch_switch::DropReason;
-use vswitch_switch::nat::OneToOne;
+use vswitch_switch::nat::{OneToOne, OneToOnes};
 use vswitch_wire::{IcmpHeader, Ipv4Header, TcpHeader, build, parse, protocol};
 use zerocopy::IntoBytes;
 
 use crate::town::{
-    ALICE, BOB, CAROL, EDGE, FAR, FAR6, FRONT, OWN, OWN6, Town, checksums_ok, destination, gateway_ip, gateway_mac,
-    headers, id, port, source, udp, udp_from,
+    ALICE, BOB, CAROL, EDGE, FAR, FAR6, FRONT, OWN, OWN6, Town, checksums_ok, destination, gateway_ip,
+    gateway_mac, headers, id, port, source, udp, udp_from,
 };
 
 fn at(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
@@ -30,12 +30,19 @@ fn a_flow_goes_out_with_the_switch_s_address_and_its_answer_comes_back() {
     ] {
         for round in 0..3 {
             let (out, frame) = town.one(&ALICE, udp(&ALICE, 5000, far));
-            assert_eq!((out, source(&frame), destination(&frame)), (EDGE.port, at(own, 5000), far), "{round}");
+            assert_eq!(
+                (out, source(&frame), destination(&frame)),
+                (EDGE.port, at(own, 5000), far),
+                "{round}"
+            );
             assert_eq!(headers(&frame).destination, EDGE.mac);
             assert!(checksums_ok(&frame));
             let (back, frame) = town.one(&EDGE, answer(&frame));
             assert_eq!((back, source(&frame), destination(&frame)), (ALICE.port, far, at(alice, 5000)));
-            assert_eq!((headers(&frame).destination, headers(&frame).source), (ALICE.mac, gateway_mac(FRONT)));
+            assert_eq!(
+                (headers(&frame).destination, headers(&frame).source),
+                (ALICE.mac, gateway_mac(FRONT))
+            );
             assert!(checksums_ok(&frame));
         }
     }
@@ -81,7 +88,7 @@ fn a_published_port_sees_the_client_as_it_is() {
             assert!(checksums_ok(&frame));
         }
     }
-    assert_eq!(counters.accepted.read(), 2);
+    assert_eq!(counters.accepted(), 2);
     let (reason, _) = town.dropped(&EDGE, udp_from(&EDGE, at(FAR, 4321), at(OWN, 80)));
     assert_eq!(reason, DropReason::NotPublished);
 }
@@ -93,11 +100,18 @@ fn published_ports_are_reached_from_inside_by_whatever_address_the_switch_has() 
     for client in [ALICE, BOB, CAROL] {
         for address in [OWN, gateway_ip(client.network)] {
             let (to, frame) = town.one(&client, udp(&client, 7000, at(address, 8080)));
-            assert_eq!((to, destination(&frame)), (ALICE.port, at(ALICE.four, 80)), "{client:?} by {address}");
+            assert_eq!(
+                (to, destination(&frame)),
+                (ALICE.port, at(ALICE.four, 80)),
+                "{client:?} by {address}"
+            );
             assert_eq!(source(&frame).ip(), IpAddr::from(OWN), "RFC 4787 REQ-9: with its external address");
             assert!(checksums_ok(&frame));
             let (to, frame) = town.one(&ALICE, udp(&ALICE, 80, source(&frame)));
-            assert_eq!((to, source(&frame), destination(&frame)), (client.port, at(address, 8080), at(client.four, 7000)));
+            assert_eq!(
+                (to, source(&frame), destination(&frame)),
+                (client.port, at(address, 8080), at(client.four, 7000))
+            );
             assert!(checksums_ok(&frame));
         }
     }
@@ -107,8 +121,12 @@ fn published_ports_are_reached_from_inside_by_whatever_address_the_switch_has() 
 fn one_to_one_is_open_both_ways() {
     let mut town = Town::new();
     let external = [192, 0, 2, 50];
-    town.rules.one_to_one =
-        vec![OneToOne { external: external.into(), internal: CAROL.four.into(), network: id(1), owner: port(&CAROL) }];
+    town.rules.one_to_one = OneToOnes::new(&[OneToOne {
+        external: external.into(),
+        internal: CAROL.four.into(),
+        network: id(1),
+        owner: port(&CAROL),
+    }]).unwrap();
     town.apply_rules();
     town.change_gateway(2, |gateway| gateway.answers_for = vec![external.into()]);
     let (to, frame) = town.one(&EDGE, udp_from(&EDGE, at(FAR, 1), at(external, 2222)));
@@ -148,13 +166,22 @@ fn an_error_from_outside_finds_its_sender_and_quotes_what_it_sent() {
     let router = [203, 0, 113, 1].into();
     let error = build::icmp4(gateway_mac(2), EDGE.mac, router, OWN, unreachable, &out[14..14 + 28]);
     let (to, frame) = town.one(&EDGE, error);
-    assert_eq!((to, source(&frame).ip(), destination(&frame).ip()), (ALICE.port, IpAddr::from(router), ALICE.four.into()));
+    assert_eq!(
+        (to, source(&frame).ip(), destination(&frame).ip()),
+        (ALICE.port, IpAddr::from(router), ALICE.four.into())
+    );
     assert!(checksums_ok(&frame));
     let quote = &frame[14 + 20 + 8..];
     assert_eq!(quote[12..20], sent[26..34], "the addresses it used");
     assert_eq!(quote[20..28], sent[34..42], "the ports, and the checksum it wrote");
 
-    let nobody = build::udp4(gateway_mac(2), EDGE.mac, "192.0.2.10:9".parse().unwrap(), "198.51.100.7:9".parse().unwrap(), b"");
+    let nobody = build::udp4(
+        gateway_mac(2),
+        EDGE.mac,
+        "192.0.2.10:9".parse().unwrap(),
+        "198.51.100.7:9".parse().unwrap(),
+        b"",
+    );
     let error = build::icmp4(gateway_mac(2), EDGE.mac, router, OWN, unreachable, &nobody[14..42]);
     assert_eq!(town.dropped(&EDGE, error).0, DropReason::IcmpUnrelated);
 }
@@ -194,7 +221,7 @@ fn tcp_is_followed_from_its_first_segment_to_its_last() {
     let mut town = Town::new();
     let segment = |flags| {
         let (from, to) = ("10.0.0.2:5000".parse().unwrap(), "198.51.100.7:80".parse().unwrap());
-        build::tcp4(gateway_mac(FRONT), ALICE.mac, from, to, flags, b"")
+        build::tcp4(gateway_mac(FRONT), ALICE.mac, from, to, flags, 1, 0, b"")
     };
     let (reason, _) = town.dropped(&ALICE, segment(TcpHeader::ACK));
     assert_eq!(reason, DropReason::NotAConnection, "it begins with a SYN");

@@ -19,7 +19,10 @@ fn a_packet_waits_for_its_neighbour() {
     let mut town = Town::new();
     let (asked_at, question) = town.one(&ALICE, udp(&ALICE, 5000, to(NEIGHBOR)));
     let asked = headers(&question);
-    assert_eq!((asked_at, asked.layer3, asked.destination_address()), (EDGE.port, Layer3::ARP, Some(NEIGHBOR.into())));
+    assert_eq!(
+        (asked_at, asked.layer3, asked.destination_address()),
+        (EDGE.port, Layer3::ARP, Some(NEIGHBOR.into()))
+    );
     assert_eq!((asked.source, asked.source_address()), (gateway_mac(OUTSIDE), Some(IpAddr::from(OWN))));
     assert!(town.send(&ALICE, udp(&ALICE, 5001, to(NEIGHBOR))).is_empty(), "asked already");
 
@@ -29,7 +32,9 @@ fn a_packet_waits_for_its_neighbour() {
     let mut ports: Vec<_> = released.iter().map(|(_, frame)| source(&frame.bytes).port()).collect();
     ports.sort_unstable();
     assert_eq!(ports, [5000, 5001]);
-    assert!(released.iter().all(|(port, frame)| *port == EDGE.port && headers(&frame.bytes).destination == mac));
+    assert!(
+        released.iter().all(|(port, frame)| *port == EDGE.port && headers(&frame.bytes).destination == mac)
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ use vswitch_wire::{Ipv4Header, TcpHeader, build, parse, protocol};
 use zerocopy::FromBytes;
 
 use crate::town::{
-    ALICE, EDGE, FAR, FAR6, FRONT, OUTSIDE, OWN, Station, Town, checksums_ok, destination, gateway_ip, gateway_mac, headers,
-    source,
+    ALICE, EDGE, FAR, FAR6, FRONT, OUTSIDE, OWN, Station, Town, checksums_ok, destination, gateway_ip,
+    gateway_mac, headers, source,
 };
 
 const NARROW: u16 = 1280;
@@ -17,8 +17,12 @@ fn long(from: &Station, to: IpAddr, length: usize) -> Vec<u8> {
     let payload = vec![7; length];
     let gateway = gateway_mac(from.network);
     match to {
-        IpAddr::V4(to) => build::udp4(gateway, from.mac, (from.four, 5000).into_v4(), (to, 53).into_v4(), &payload),
-        IpAddr::V6(to) => build::udp6(gateway, from.mac, (from.six, 5000).into_v6(), (to, 53).into_v6(), &payload),
+        IpAddr::V4(to) => {
+            build::udp4(gateway, from.mac, (from.four, 5000).into_v4(), (to, 53).into_v4(), &payload)
+        }
+        IpAddr::V6(to) => {
+            build::udp6(gateway, from.mac, (from.six, 5000).into_v6(), (to, 53).into_v6(), &payload)
+        }
     }
 }
 
@@ -96,7 +100,7 @@ fn connections_learn_the_narrower_mtu_at_their_start() {
         ALICE.mac,
         (ALICE.four, 5000).into_v4(),
         (FAR, 80).into_v4(),
-        TcpHeader::SYN,
+        TcpHeader::SYN, 1, 0,
         &[2, 4, 5, 180],
     );
     // The four bytes of payload become an option: a maximum segment size of 1460.
@@ -130,6 +134,9 @@ fn the_last_hop_answers() {
         let (reason, sent) = town.dropped(&ALICE, frame);
         assert_eq!(reason, DropReason::TtlExceeded);
         let bytes = &sent[0].1.bytes;
-        assert_eq!((sent[0].0, bytes[34], destination(bytes).ip()), (ALICE.port, 11, IpAddr::from(ALICE.four)));
+        assert_eq!(
+            (sent[0].0, bytes[34], destination(bytes).ip()),
+            (ALICE.port, 11, IpAddr::from(ALICE.four))
+        );
     }
 }

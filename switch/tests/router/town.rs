@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use vswitch_switch::counters::{PortTotals, RuleCounters};
+use vswitch_switch::counters::PortTotals;
 use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::hash::Seed;
 use vswitch_switch::memory::{MemoryDevice, MemoryFrame};
-use vswitch_switch::nat::{NatRules, NetworkNat, Publish, Published};
+use vswitch_switch::nat::{NatMode, NatRules, NetworkNat, Publish, Published, RuleCounters};
 use vswitch_switch::parent::{Mode, Parent};
 use vswitch_switch::route::{Fib, NextHop, Route};
 use vswitch_switch::router::Router;
@@ -42,8 +42,11 @@ const fn station(port: usize, network: usize, last: u8) -> Station {
     } else {
         Ipv6Addr::new(0xfd00, network as u16, 0, 0, 0, 0, 0, last as u16)
     };
-    let four =
-        if network == OUTSIDE { Ipv4Addr::new(192, 0, 2, last) } else { Ipv4Addr::new(10, network as u8, 0, last) };
+    let four = if network == OUTSIDE {
+        Ipv4Addr::new(192, 0, 2, last)
+    } else {
+        Ipv4Addr::new(10, network as u8, 0, last)
+    };
     Station { port, network, mac: MacAddr([2, 0x42, 0, network as u8, 0, last]), four, six }
 }
 
@@ -160,7 +163,7 @@ impl Town {
                 .map(|network| {
                     let subnets =
                         vec![net(&format!("10.{network}.0.0/24")), net(&format!("fd00:{network}::/64"))];
-                    (id(network), NetworkNat { masquerade: true, subnets })
+                    (id(network), NetworkNat { mode: NatMode::Masquerade, subnets })
                 })
                 .collect(),
             ..NatRules::default()
@@ -172,17 +175,23 @@ impl Town {
     }
 
     pub(crate) fn apply_rules(&mut self) {
-        self.router.nat().apply_rules(&self.rules, self.now);
+        self.rules.generation += 1;
         self.tables.set_uplink(Some(id(OUTSIDE)), Some(Arc::new(self.rules.clone())));
     }
 
     /// Publishes a port of a host on every address of the switch.
-    pub(crate) fn publish(&mut self, station: &Station, protocol: u8, host_port: u16, container_port: u16) -> Arc<RuleCounters> {
+    pub(crate) fn publish(
+        &mut self,
+        station: &Station,
+        protocol: u8,
+        host_port: u16,
+        container_port: u16,
+    ) -> Arc<RuleCounters> {
         let counters = Arc::new(RuleCounters::default());
         let publish = Publish {
             host: None,
             host_ports: host_port..=host_port,
-            container_ports_start: container_port,
+            container_port,
             protocol,
             container4: Some(station.four),
             container6: Some(station.six),
@@ -190,7 +199,7 @@ impl Town {
             owner: port(station),
             counters: Arc::clone(&counters),
         };
-        self.rules.published = Published::new(vec![publish]);
+        self.rules.published = Published::new(vec![publish]).unwrap();
         self.apply_rules();
         counters
     }
@@ -201,7 +210,8 @@ impl Town {
         self.shard.attach(port(&station), device.clone(), Arc::clone(&counters));
         self.devices.push(device);
         self.counters.push(counters);
-        self.tables.set_port(port(&station), Some(Port { network: id(station.network), mtu: 1500, guard: None }));
+        self.tables
+            .set_port(port(&station), Some(Port { network: id(station.network), mtu: 1500, guard: None }));
         self.change_network(station.network, |network| {
             network.members.push(port(&station));
             network.static_macs.insert(station.mac, port(&station));
@@ -225,8 +235,10 @@ impl Town {
 
     /// Gives a network its gateway, with these routes and the way out.
     fn set_gateway(&mut self, number: usize, routes: Vec<(IpNet, Route)>) {
-        let prefix = if number == OUTSIDE { "192.0.2.10/24" } else { &format!("10.{number}.0.1/24") }.to_owned();
-        let prefix6 = if number == OUTSIDE { "2001:db8::10/64" } else { &format!("fd00:{number}::1/64") }.to_owned();
+        let prefix =
+            if number == OUTSIDE { "192.0.2.10/24".to_owned() } else { format!("10.{number}.0.1/24") };
+        let prefix6 =
+            if number == OUTSIDE { "2001:db8::10/64".to_owned() } else { format!("fd00:{number}::1/64") };
         let hosts = [ALICE, BOB, CAROL, DAVE].into_iter().filter(|station| station.network == number);
         let hosts = hosts.flat_map(|station| {
             let host = Host { port: port(&station), mac: station.mac };
@@ -262,7 +274,11 @@ impl Town {
     }
 
     /// Sends a frame from a host and answers what came out, by port.
-    pub(crate) fn send(&mut self, from: &Station, frame: impl Into<MemoryFrame>) -> Vec<(usize, MemoryFrame)> {
+    pub(crate) fn send(
+        &mut self,
+        from: &Station,
+        frame: impl Into<MemoryFrame>,
+    ) -> Vec<(usize, MemoryFrame)> {
         self.devices[from.port].push(frame.into());
         while let Serviced::More = self.shard.service(&self.tables, port(from), self.now) {}
         self.sent()
@@ -271,7 +287,9 @@ impl Town {
     /// What left since it was last asked, by port.
     pub(crate) fn sent(&mut self) -> Vec<(usize, MemoryFrame)> {
         let devices = self.devices.iter().enumerate();
-        devices.flat_map(|(index, device)| device.take_sent().into_iter().map(move |frame| (index, frame))).collect()
+        devices
+            .flat_map(|(index, device)| device.take_sent().into_iter().map(move |frame| (index, frame)))
+            .collect()
     }
 
     /// Sends a frame that comes out as one, at one port.
@@ -290,7 +308,11 @@ impl Town {
     }
 
     /// Sends a frame that is dropped, and answers the reason and what came out all the same.
-    pub(crate) fn dropped(&mut self, from: &Station, frame: impl Into<MemoryFrame>) -> (DropReason, Vec<(usize, MemoryFrame)>) {
+    pub(crate) fn dropped(
+        &mut self,
+        from: &Station,
+        frame: impl Into<MemoryFrame>,
+    ) -> (DropReason, Vec<(usize, MemoryFrame)>) {
         let before: HashMap<_, _> = self.drops(from).into_iter().collect();
         let sent = self.send(from, frame);
         let after = self.drops(from);
