@@ -14,7 +14,7 @@
 //! | a known flow is answered from the cache | [`flow`] |
 //! | the guard refuses spoofed sources | [`guard`] |
 //! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
-//! | addresses, ports and hops are rewritten | [`rewrite`] |
+//! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`] |
 //! | the verdict is counted | [`verdict`], [`drop_reason`], [`counters`] |
 //! | same-flow neighbours become super-frames | [`coalesce`] |
 //! | an egress without offloads gets plain frames | [`segment`] |
@@ -35,6 +35,7 @@ pub mod hash;
 pub mod id;
 pub mod memory;
 pub mod offload;
+pub mod quoted;
 pub mod rewrite;
 pub mod segment;
 pub mod shard;
@@ -50,6 +51,7 @@ pub use drop_reason::DropReason;
 pub use frame::{Frame, Pool};
 pub use id::{NetworkId, PortId};
 pub use offload::{OffloadHeader, Offloads};
+pub use quoted::{ErrorTranslation, Quoted};
 pub use rewrite::{Hop, Side, Translation};
 pub use shard::{Serviced, Shard};
 pub use tables::Tables;
