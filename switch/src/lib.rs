@@ -23,6 +23,7 @@
 
 pub mod address;
 pub mod bridge;
+pub mod clamp;
 pub mod coalesce;
 pub mod counters;
 pub mod device;
