@@ -103,9 +103,9 @@ drop_reasons! {
     NotAConnection, "not-a-connection", "The TCP segment belongs to no connection and does not begin one.";
     IcmpUnrelated, "icmp-unrelated", "The ICMP error quotes a packet that no connection sent.";
     FragmentOverlap, "fragment-overlap", "The fragment overlaps another one of its packet (RFC 5722, RFC 3128).";
-    FragmentTiny, "fragment-tiny", "The first fragment is too short for its transport header (RFC 1858).";
-    FragmentLimit, "fragment-limit", "Too many packets are waiting for their first fragment.";
-    FragmentTimeout, "fragment-timeout", "The packet's first fragment never came.";
+    FragmentUneven, "fragment-uneven", "The fragment is empty, or is not the last of its packet and no multiple of eight bytes long (RFC 791, RFC 8200 §4.5).";
+    FragmentLimit, "fragment-limit", "Too many packets are in fragments at once, or too many fragments wait for their first, or one packet has too many.";
+    FragmentTimeout, "fragment-timeout", "The packet's first fragment did not come in time.";
     EgressDown, "egress-down", "The egress port is down or gone.";
     EgressFull, "egress-full", "The egress device had no room.";
     EgressRefused, "egress-refused", "The kernel refused the frame on the egress device.";

@@ -14,7 +14,8 @@
 //! | a known flow is answered from the cache | [`flow`] |
 //! | the guard refuses spoofed sources | [`guard`] |
 //! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
-//! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`] |
+//! | later fragments get the ports of their first | [`fragment`] |
+//! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`], [`clamp`] |
 //! | the verdict is counted | [`verdict`], [`drop_reason`], [`counters`] |
 //! | same-flow neighbours become super-frames | [`coalesce`] |
 //! | an egress without offloads gets plain frames | [`segment`] |
@@ -30,6 +31,7 @@ pub mod device;
 pub mod drop_reason;
 pub mod fdb;
 pub mod flow;
+pub mod fragment;
 pub mod frame;
 pub mod guard;
 pub mod hash;
@@ -49,6 +51,7 @@ pub use address::{Address, Endpoint, Family, Tuple};
 pub use counters::{NetworkCounters, PortCounters};
 pub use device::{Device, DeviceError, Received, TransmitError};
 pub use drop_reason::DropReason;
+pub use fragment::FragmentTracker;
 pub use frame::{Frame, Pool};
 pub use id::{NetworkId, PortId};
 pub use offload::{OffloadHeader, Offloads};
