@@ -1,15 +1,17 @@
-//! What translating and routing write into a packet: per kind, both together as an established flow costs.
+//! What translating and routing write into a packet: per kind, both together as an established flow costs. And what
+//! a fragment costs before that.
 
 use std::hint::black_box;
 use std::net::{Ipv6Addr, SocketAddrV6};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use vswitch_benches::{datagram, segment, station, super_frame};
+use vswitch_benches::{NOW, SEED, datagram, segment, station, super_frame};
 use vswitch_switch::address::{Address, Endpoint};
-use vswitch_switch::{Hop, OffloadHeader, Side, Translation};
+use vswitch_switch::fragment::{FragmentLimits, Ingress};
+use vswitch_switch::{FragmentTracker, Hop, NetworkId, OffloadHeader, PortId, Side, Translation};
 use vswitch_wire::{TcpHeader, build, parse, protocol};
 
-criterion_group!(benches, translating);
+criterion_group!(benches, translating, fragments);
 criterion_main!(benches);
 
 fn translating(criterion: &mut Criterion) {
@@ -62,5 +64,52 @@ fn translating(criterion: &mut Criterion) {
             });
         }
     }
+    group.finish();
+}
+
+fn fragments(criterion: &mut Criterion) {
+    let ingress = Ingress { port: PortId::FIRST, network: NetworkId::FIRST };
+    let addresses = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+    let mut first =
+        build::ipv4(station(2), station(1), addresses[0], addresses[1], protocol::UDP, &[5; 1480]);
+    let mut last = first.clone();
+    // More follow; and behind 1480 bytes.
+    first[20..22].copy_from_slice(&[0x20, 0]);
+    last[20..22].copy_from_slice(&[0, 185]);
+    // The datagram's length.
+    first[38..40].copy_from_slice(&2960_u16.to_be_bytes());
+    let (Ok(parsed_first), Ok(parsed_last)) = (parse(&first), parse(&last)) else {
+        unreachable!("well-formed fragments")
+    };
+    let mut leaving = Vec::new();
+    let mut group = criterion.benchmark_group("fragments");
+    let mut tracker = FragmentTracker::new(FragmentLimits::default(), SEED);
+    group.bench_function("a packet of two, in order", |bencher| {
+        bencher.iter(|| {
+            let (mut one, mut other) = (parsed_first, parsed_last);
+            let one = tracker.offer(ingress, black_box(&first), black_box(&mut one), NOW, &mut leaving);
+            (one, tracker.offer(ingress, black_box(&last), black_box(&mut other), NOW, &mut leaving))
+        });
+    });
+    assert!(tracker.is_empty() && leaving.is_empty());
+    let mut identification = 0_u16;
+    group.bench_function("first ones only, every place taken", |bencher| {
+        bencher.iter(|| {
+            identification = identification.wrapping_add(1);
+            first[18..20].copy_from_slice(&identification.to_be_bytes());
+            let mut parsed = parsed_first;
+            tracker.offer(ingress, black_box(&first), black_box(&mut parsed), NOW, &mut leaving)
+        });
+    });
+    group.bench_function("later ones only, every place taken", |bencher| {
+        bencher.iter(|| {
+            identification = identification.wrapping_add(1);
+            last[18..20].copy_from_slice(&identification.to_be_bytes());
+            let mut parsed = parsed_last;
+            let fate = tracker.offer(ingress, black_box(&last), black_box(&mut parsed), NOW, &mut leaving);
+            leaving.clear();
+            fate
+        });
+    });
     group.finish();
 }

@@ -108,8 +108,8 @@ drop_reasons! {
     IcmpUnrelated, "icmp-unrelated", "The ICMP error quotes a packet that no connection sent.";
     FragmentOverlap, "fragment-overlap", "The fragment overlaps another one of its packet (RFC 5722, RFC 3128).";
     FragmentUneven, "fragment-uneven", "The fragment is empty, or is not the last of its packet and no multiple of eight bytes long (RFC 791, RFC 8200 §4.5).";
-    FragmentLimit, "fragment-limit", "Too many packets are waiting for their first fragment.";
-    FragmentTimeout, "fragment-timeout", "The packet's first fragment never came.";
+    FragmentLimit, "fragment-limit", "Too many packets are in fragments at once, or too many fragments wait for their first, or one packet has too many.";
+    FragmentTimeout, "fragment-timeout", "The packet's first fragment did not come in time.";
     EgressDown, "egress-down", "The egress port is down or gone.";
     EgressFull, "egress-full", "The egress device had no room.";
     EgressRefused, "egress-refused", "The kernel refused the frame on the egress device.";

@@ -18,6 +18,8 @@
 //! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
 //! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`] |
 //! | connections are tracked and translated | [`conntrack`], [`nat`] |
+//! | later fragments get the ports of their first | [`fragment`] |
+//! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`], [`clamp`] |
 //! | the verdict is counted | [`verdict`], [`drop_reason`], [`counters`] |
 //! | same-flow neighbours become super-frames | [`coalesce`] |
 //! | an egress without offloads gets plain frames | [`segment`] |
@@ -61,6 +63,7 @@ pub use address::{Address, Endpoint, Family, Tuple};
 pub use counters::{NetworkCounters, PortCounters};
 pub use device::{Device, DeviceError, Received, TransmitError};
 pub use drop_reason::DropReason;
+pub use fragment::FragmentTracker;
 pub use frame::{Frame, Pool};
 pub use id::{NetworkId, PortId};
 pub use offload::{OffloadHeader, Offloads};

@@ -56,8 +56,7 @@ proptest! {
         let (v6, kind) = (packet.v6, if packet.v6 { 3 } else { 11 });
         let to = endpoint(v6, to);
         let router = endpoint(v6, (router, 0)).address;
-        let far = if packet.kind == Kind::Echo { Endpoint { port: to.port, ..packet.destination } } else { packet.destination };
-        let near = packet.between(to, far);
+        let near = packet.between(to, packet.opposite(packet.destination, to));
 
         // From the router to the packet's sender, in whose place `to` belongs.
         let before = error(v6, kind, 0, router, packet.source.address, &quote(&packet, length));
@@ -111,8 +110,8 @@ proptest! {
     /// quoted headers has changed.
     #[test]
     fn hostile_quotes_are_survived(
-        packet in Packet::any(), damage in prop::collection::vec((0_usize..80, any::<u8>()), 0..4), length in 0_usize..140,
-        kind: u8, word: u16, to: ([u8; 16], u16),
+        packet in Packet::any(), damage in prop::collection::vec((0_usize..80, any::<u8>()), 0..4),
+        length in 0_usize..140, kind: u8, word: u16, to: ([u8; 16], u16),
     ) {
         let mut bytes = quote(&packet, length);
         for (at, value) in damage {
@@ -125,11 +124,16 @@ proptest! {
         let before = frame.clone();
         let Ok(mut parsed) = parse(&frame) else { return Ok(()) };
         let Some(quoted) = find(&frame, &parsed) else { return Ok(()) };
-        let change = ErrorTranslation { quoted_source: Some(to), destination: Some(to.address), ..ErrorTranslation::default() };
+        let change = ErrorTranslation {
+            quoted_source: Some(to),
+            destination: Some(to.address),
+            ..ErrorTranslation::default()
+        };
         quoted.translate(&mut frame, &mut parsed, &change).unwrap();
         prop_assert!(checksum_ok(&parsed.headers, &frame[usize::from(parsed.layer4_offset)..]));
         prop_assert!(packet.v6 || ipv4_header_checksum_ok(&frame[14..]));
-        prop_assert_eq!(&frame[quoted.layer4 + quoted.transport_length..], &before[quoted.layer4 + quoted.transport_length..]);
+        let behind = quoted.layer4 + quoted.transport_length;
+        prop_assert_eq!(&frame[behind..], &before[behind..]);
         // And found in other bytes than it was found in.
         for length in 0..frame.len() {
             let _ = quoted.translate(&mut frame[..length], &mut parsed, &change);

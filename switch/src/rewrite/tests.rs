@@ -32,11 +32,8 @@ proptest! {
     fn a_translated_packet_is_the_one_made_anew(packet in Packet::any(), side in sides(), to: ([u8; 16], u16)) {
         let to = endpoint(packet.v6, to);
         let expected = match side {
-            // An echo has one identifier, which both ends show.
-            Side::Source if packet.kind == Kind::Echo => packet.between(to, Endpoint { port: to.port, ..packet.destination }),
-            Side::Destination if packet.kind == Kind::Echo => packet.between(Endpoint { port: to.port, ..packet.source }, to),
-            Side::Source => packet.between(to, packet.destination),
-            Side::Destination => packet.between(packet.source, to),
+            Side::Source => packet.between(to, packet.opposite(packet.destination, to)),
+            Side::Destination => packet.between(packet.opposite(packet.source, to), to),
         };
         let (mut frame, offload) = packet.frame();
         let before = frame.clone();
@@ -81,8 +78,8 @@ proptest! {
         translate(&mut frame, &offload, Side::Source, endpoint(packet.v6, to)).unwrap();
         *frame.last_mut().unwrap() ^= 4;
         let to = endpoint(packet.v6, to);
-        let other = Endpoint { port: if packet.kind == Kind::Echo { to.port } else { packet.destination.port }, ..packet.destination };
-        prop_assert_eq!(frame, packet.between(to, other).frame().0);
+        let expected = packet.between(to, packet.opposite(packet.destination, to));
+        prop_assert_eq!(frame, expected.frame().0);
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl Packet {
         packet
     }
 
+    /// What `end` is once the other end became `to`: an echo has one identifier, which both ends show.
+    pub(crate) fn opposite(&self, end: Endpoint, to: Endpoint) -> Endpoint {
+        if self.kind == Kind::Echo { Endpoint { port: to.port, ..end } } else { end }
+    }
+
     /// The frame, and the offload header it travels with.
     pub(crate) fn frame(&self) -> (Vec<u8>, OffloadHeader) {
         let (protocol, checksum_offset) = self.protocol();
