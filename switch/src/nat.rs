@@ -192,6 +192,12 @@ impl Nat {
         self.len() == 0
     }
 
+    /// What it occupies for connections, in bytes, what [`Activity`] has of them included: memory that was touched
+    /// once, since little is given back.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes() + self.mappings.bytes() + self.peers.bytes()
+    }
+
     /// Every connection, in no order.
     pub fn entries<'a>(&'a self, rules: &'a NatRules, now: Time) -> impl Iterator<Item = ConnectionEntry> {
         let (now, timeouts) = (now.seconds(), &rules.timeouts);

@@ -73,7 +73,7 @@ impl Index {
         (hash >> 32) as usize & (self.segments.len() - 1)
     }
 
-    #[cfg(test)]
+    /// What it occupies, for the record.
     pub(crate) fn bytes(&self) -> usize {
         self.segments.iter().map(|segment| size_of::<Segment>() + segment.tags.len() * 6).sum()
     }

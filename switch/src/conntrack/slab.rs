@@ -88,7 +88,7 @@ impl<T: Linked> Slab<T> {
         self.len -= 1;
     }
 
-    #[cfg(test)]
+    /// What it occupies, for the record.
     pub(crate) fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK * size_of::<T>()
     }

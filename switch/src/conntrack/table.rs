@@ -263,7 +263,7 @@ impl ConnectionTable {
         self.seed.hash_key([s0, s1, d0, d1, rest])
     }
 
-    #[cfg(test)]
+    /// What it occupies, for the record.
     pub(crate) fn bytes(&self) -> usize {
         self.connections.bytes() + self.index.bytes() + self.connections.places() as usize * size_of::<u64>()
     }

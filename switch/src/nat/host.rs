@@ -119,7 +119,7 @@ impl Hosts {
         self.seed.hash_key([a0, a1, u64::from(network.number()), family as u64, 0x686f_7374])
     }
 
-    #[cfg(test)]
+    /// What it occupies, for the record.
     pub(super) fn bytes(&self) -> usize {
         self.hosts.bytes() + self.index.bytes()
     }

@@ -348,15 +348,10 @@ impl Mappings {
         self.seed.hash_key([r0, r1, inside, 0, 0x6d61_7073])
     }
 
-    #[cfg(test)]
+    /// What it occupies, for the record.
     pub(super) fn bytes(&self) -> usize {
         let pools: usize = self.pools.iter().map(Pool::bytes).sum();
         self.mappings.bytes() + self.by_inside.bytes() + self.hosts.bytes() + pools
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.mappings.len()
     }
 }
 

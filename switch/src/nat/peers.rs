@@ -63,7 +63,7 @@ impl Peers {
         self.seed.hash_key([r0, r1, u64::from(mapping), 0, 0x7065_6572])
     }
 
-    #[cfg(test)]
+    /// What it occupies, for the record.
     pub(super) fn bytes(&self) -> usize {
         self.index.bytes()
     }

@@ -18,7 +18,11 @@ use crate::hash::Seed;
 /// Random draws before the search goes port by port.
 const DRAWS: usize = 16;
 
-const PAGE: usize = 256;
+/// Ports per page.
+const PAGE: u16 = 256;
+
+/// Pages of all ports.
+const PAGES: usize = 1 << 8;
 
 /// A generator for choices that outsiders should not foresee: a keyed hash of a counter.
 #[derive(Debug)]
@@ -56,15 +60,15 @@ pub(super) struct Pool {
 struct Page {
     /// How many even and odd ports are taken.
     taken: [u16; 2],
-    mappings: [u32; PAGE],
+    mappings: [u32; PAGE as usize],
 }
 
 impl Page {
-    const EMPTY: Self = Self { taken: [0; 2], mappings: [NONE; PAGE] };
+    const EMPTY: Self = Self { taken: [0; 2], mappings: [NONE; PAGE as usize] };
 
     /// Whether no port of this parity, or of either, is free.
     fn full(&self, parity: Option<u16>) -> bool {
-        const HALF: u16 = PAGE as u16 / 2;
+        const HALF: u16 = PAGE / 2;
         match parity {
             Some(parity) => self.taken[usize::from(parity)] == HALF,
             None => self.taken == [HALF; 2],
@@ -80,24 +84,24 @@ impl Pool {
     /// The mapping that has a port.
     #[inline]
     pub(super) fn at(&self, port: u16) -> Option<u32> {
-        let mapping = self.page(port)?.mappings[usize::from(port) % PAGE];
+        let mapping = self.page(port)?.mappings[usize::from(port % PAGE)];
         (mapping != NONE).then_some(mapping)
     }
 
     /// Gives a free port to a mapping.
     pub(super) fn take(&mut self, port: u16, mapping: u32) {
         if self.pages.is_empty() {
-            self.pages.resize_with((usize::from(u16::MAX) + 1) / PAGE, || None);
+            self.pages.resize_with(PAGES, || None);
         }
-        let page = self.pages[usize::from(port) / PAGE].get_or_insert_with(|| Box::new(Page::EMPTY));
-        page.mappings[usize::from(port) % PAGE] = mapping;
+        let page = self.pages[usize::from(port / PAGE)].get_or_insert_with(|| Box::new(Page::EMPTY));
+        page.mappings[usize::from(port % PAGE)] = mapping;
         page.taken[usize::from(port & 1)] += 1;
     }
 
     /// Frees a taken port.
     pub(super) fn give_back(&mut self, port: u16) {
-        if let Some(Some(page)) = self.pages.get_mut(usize::from(port) / PAGE) {
-            page.mappings[usize::from(port) % PAGE] = NONE;
+        if let Some(Some(page)) = self.pages.get_mut(usize::from(port / PAGE)) {
+            page.mappings[usize::from(port % PAGE)] = NONE;
             page.taken[usize::from(port & 1)] -= 1;
         }
     }
@@ -177,7 +181,7 @@ impl Pool {
         while next <= to {
             let port = u16::try_from(next).ok()?;
             if self.page(port).is_some_and(|page| page.full(parity)) {
-                next = (next | (PAGE as u32 - 1)) + 1;
+                next = (next | u32::from(PAGE - 1)) + 1;
             } else if parity.is_some_and(|parity| port & 1 != parity) || self.at(port).is_some() {
                 next += 1;
             } else if let Some(last) = blocked(port) {
@@ -191,10 +195,10 @@ impl Pool {
 
     #[inline]
     fn page(&self, port: u16) -> Option<&Page> {
-        self.pages.get(usize::from(port) / PAGE)?.as_deref()
+        self.pages.get(usize::from(port / PAGE))?.as_deref()
     }
 
-    #[cfg(test)]
+    /// What it occupies, for the record.
     pub(super) fn bytes(&self) -> usize {
         let pages = self.pages.iter().flatten().count();
         self.pages.len() * size_of::<Option<Box<Page>>>() + pages * size_of::<Page>()
