@@ -105,14 +105,16 @@ proptest! {
 
     /// Docker's order, family by family, over networks of every kind that has default routes, or none.
     #[test]
-    fn default_routes_follow_docker_s_order(kinds in prop::collection::vec((0usize..5, -1i32..2), 1..6)) {
-        const KINDS: [(&str, bool, bool); 5] = [
+    fn default_routes_follow_docker_s_order(kinds in prop::collection::vec((0usize..6, -1i32..2), 1..6)) {
+        const KINDS: [(&str, bool, bool); 6] = [
             ("ipam = [{ subnet = \"10.N.0.0/24\" }]", true, false),
             ("ipam = [{ subnet = \"10.N.0.0/24\" }, { subnet = \"fd00:N::/64\" }]", true, true),
             ("enable_ipv4 = false\nipam = [{ subnet = \"fd00:N::/64\" }]", false, true),
             ("internal = true\nipam = [{ subnet = \"10.N.0.0/24\" }, { subnet = \"fd00:N::/64\" }]", false, false),
+            ("driver = \"ipvlan\"\nipvlan_mode = \"l3\"\nipam = [{ subnet = \"10.N.0.0/24\" }, { subnet = \"fd00:N::/64\" }]", true, true),
             ("driver = \"macvlan\"\nparent = \"eth2\"\nvlan = N\nipam = [{ subnet = \"10.N.0.0/24\" }]", true, false),
         ];
+        prop_assume!(kinds.iter().filter(|(kind, _)| KINDS[*kind].0.contains("l3")).count() < 2, "only one is on the uplink");
         let mut networks = UPLINK.to_owned();
         let mut attachments = "[containers.x.networks]\n".to_owned();
         for (index, (kind, priority)) in kinds.iter().enumerate() {
@@ -130,8 +132,8 @@ proptest! {
             candidates.map(rank).min().map(|(.., name)| name)
         };
         let attachments = &config.containers["x"].attachments;
-        let holder4 = attachments.iter().find(|a| a.gateway4.is_some()).map(|a| a.network.to_string());
-        let holder6 = attachments.iter().find(|a| a.gateway6.is_some()).map(|a| a.network.to_string());
+        let holder4 = attachments.iter().find(|a| a.gateway4.is_some() || a.default_on_device4).map(|a| a.network.to_string());
+        let holder6 = attachments.iter().find(|a| a.gateway6.is_some() || a.default_on_device6).map(|a| a.network.to_string());
         prop_assert_eq!(holder4, best(|kind| kind.1));
         prop_assert_eq!(holder6, best(|kind| kind.2));
     }
@@ -248,4 +250,15 @@ fn publish_all_publishes_what_is_not_published_by_name() {
     assert_eq!(by_container[&(Protocol::Tcp, 100)], 8080);
     let all = host_ports(&config);
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+}
+
+/// More than there are free host ports: said once, and at once.
+#[test]
+fn exposing_more_than_there_are_host_ports_is_one_error() {
+    let text = format!(
+        "{UPLINK}[networks.n]\nipam = [{{ subnet = \"10.0.0.0/24\" }}]\n\
+         [containers.x]\nexpose = [\"1-65535\"]\npublish_all = true\n"
+    );
+    let diagnostics = load_with(&text, DEFAULT_EPHEMERAL_PORTS).expect_err("there are 8191");
+    assert!(diagnostics.ends_with("1 error in vswitch.toml\n"), "{diagnostics}");
 }
