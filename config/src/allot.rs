@@ -23,6 +23,7 @@ pub(crate) use self::{
     defaults::DefaultSubnets,
     hash::stable_hash,
     pool::{Exhausted, first_usable, gateway_mac, own_addresses},
+    ranges::RangeSet,
 };
 use crate::{
     model::{Attachment, Config, Container, Limits, Netns, Network, NetworkMode, PortDriver, Uplink},

@@ -50,11 +50,13 @@ fn assert_sound(config: &Config) {
     let mut macs = BTreeSet::new();
     for container in config.containers.values() {
         let mut names = BTreeSet::new();
-        assert!(container.attachments.iter().filter(|a| a.gateway4.is_some()).count() <= 1);
-        assert!(container.attachments.iter().filter(|a| a.gateway6.is_some()).count() <= 1);
+        let holders4 = container.attachments.iter().filter(|a| a.gateway4.is_some() || a.default_on_device4);
+        let holders6 = container.attachments.iter().filter(|a| a.gateway6.is_some() || a.default_on_device6);
+        assert!(holders4.count() <= 1 && holders6.count() <= 1);
         for attachment in &container.attachments {
             assert!(names.insert(&attachment.interface_name));
             assert!(attachment.mac_address.is_unicast());
+            assert_ne!(attachment.mac_address, config.networks[&attachment.network].gateway_mac);
             assert!(macs.insert((&attachment.network, attachment.mac_address)));
             let network = &config.networks[&attachment.network];
             assert_eq!(attachment.ipv4_address.is_some(), network.enable_ipv4);
@@ -111,6 +113,20 @@ fn fragments() -> impl Strategy<Value = String> {
         "mtu = 1300\n",
         "workers = 3\n",
         "kind = \"none\"\n",
+        "kind = \"interface\"\n",
+        "interface = \"eth1\"\n",
+        "ipv4 = \"10.0.0.9/29\"\n",
+        "kind = \"tap\"\ntap = \"vsw0\"\nipv4 = \"100.64.0.1/30\"\n[uplink.nat]\n",
+        "one_to_one = [{ external = \"192.0.2.1\", internal = \"10.0.0.3\" }]\n",
+        "routes = [{ destination = \"10.9.0.0/16\", via = \"network:b\" }]\n",
+        "routes = [{ destination = \"0.0.0.0/0\", via = \"10.0.0.2\" }]\n",
+        "driver = \"macvlan\"\n",
+        "driver = \"ipvlan\"\nipvlan_mode = \"l3\"\n",
+        "macvlan_mode = \"passthru\"\n",
+        "parent = \"eth1.10\"\n",
+        "router_advertisements = { lifetime = 0 }\n",
+        "ports = [\"80\", \"8080-8081:80\", \"[::]:81:81/udp\"]\n",
+        "expose = [80]\npublish_all = true\n",
         "command = \"ä b\"\n",
         "x = ",
         "\"",

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::{diagnostic::Span, model::Protocol, names::ContainerName};
+use crate::{allot::RangeSet, diagnostic::Span, model::Protocol, names::ContainerName};
 
 /// The addresses that a port is published at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,9 @@ pub(super) struct Claim {
 pub(super) struct Claims {
     /// By first port.
     ranges: BTreeMap<(Protocol, Scope), BTreeMap<u16, Claim>>,
+    /// Ports that [`Claims::any_free`] does not answer: those claimed at some address, and those it found to be reserved.
+    /// With them exhaustion is found at once, however many ask.
+    taken: BTreeMap<Protocol, RangeSet>,
 }
 
 impl Claims {
@@ -45,6 +48,7 @@ impl Claims {
             // Looked up again: a borrow that is returned lasts to the end of the function on every path.
             return self.at(protocol, claim.ports, scope).map_or(Ok(()), Err);
         }
+        self.mark(protocol, claim.ports);
         self.ranges.entry((protocol, scope)).or_default().insert(claim.ports.0, claim);
         Ok(())
     }
@@ -52,6 +56,34 @@ impl Claims {
     /// Whether nobody has a port of `ports` at `host_ip`.
     pub(super) fn are_free(&self, host_ip: Option<IpAddr>, protocol: Protocol, ports: (u16, u16)) -> bool {
         self.at(protocol, ports, Scope::of(host_ip)).is_none()
+    }
+
+    /// The first port of `first..=last` from `start` on, going round, that nobody has at any address and that is not
+    /// reserved. O(log n), besides each reserved port once.
+    pub(super) fn any_free(
+        &mut self,
+        protocol: Protocol,
+        (first, last): (u16, u16),
+        start: u16,
+        is_reserved: &dyn Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let taken = self.taken.entry(protocol).or_default();
+        loop {
+            let above = taken.lowest_free(start.into(), last.into());
+            let free = above.or_else(|| taken.lowest_free(first.into(), last.into()))?;
+            let port = u16::try_from(free).ok()?;
+            if !is_reserved(port) {
+                return Some(port);
+            }
+            taken.insert(free);
+        }
+    }
+
+    fn mark(&mut self, protocol: Protocol, (first, last): (u16, u16)) {
+        let taken = self.taken.entry(protocol).or_default();
+        while let Some(free) = taken.lowest_free(first.into(), last.into()) {
+            taken.insert(free);
+        }
     }
 
     fn at(&self, protocol: Protocol, (first, last): (u16, u16), scope: Scope) -> Option<&Claim> {

@@ -4,7 +4,7 @@
 //! take any; each in the order of the text. Which free port one gets depends first of all on the container's name, port
 //! and protocol, so it is the same at the next start, and mostly so after other lines of the file have changed.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
     claims::{Claim, Claims},
@@ -73,13 +73,19 @@ pub(crate) fn publish(
         HostPorts::Any => 2,
     });
     let mut claims = Claims::default();
+    let mut refused = BTreeSet::new();
     let mut published: Vec<Option<PublishedPort>> = vec![None; wishes.len()];
     for at in order {
         let wish = &wishes[at];
         let name = &containers[wish.container].settings.name;
         match grant(wish, name, &mut claims, surroundings) {
             Ok(port) => published[at] = Some(port),
-            Err(diagnostic) => report.push(diagnostic),
+            // A range that is exposed says it once.
+            Err(diagnostic) => {
+                if refused.insert(wish.span.start) {
+                    report.push(diagnostic);
+                }
+            }
         }
     }
     for (wish, port) in wishes.iter().zip(published) {
@@ -226,7 +232,7 @@ fn of_exposed(index: usize, container: &PlannedContainer) -> Vec<Wish> {
             spec.protocol == protocol && (spec.container_ports.0..=spec.container_ports.1).contains(&port)
         })
     };
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let mut wishes = Vec::new();
     for At { value: exposed, span } in &container.publish.expose {
         for port in exposed.ports.0..=exposed.ports.1 {
@@ -271,17 +277,15 @@ fn grant(
 fn any_free(
     wish: &Wish,
     name: &ContainerName,
-    claims: &Claims,
+    claims: &mut Claims,
     surroundings: &Surroundings<'_>,
 ) -> Option<u16> {
     let (first, last) = surroundings.ephemeral_ports;
-    let count = u32::from(last.saturating_sub(first)) + 1;
+    let count = u64::from(last.saturating_sub(first)) + 1;
     let (port, protocol) = (wish.container_ports.0.to_string(), wish.protocol.to_string());
     let hash = stable_hash(0, &[name.as_str(), &port, &protocol]);
-    let start = u32::try_from(hash % u64::from(count)).ok()?;
-    (0..count).filter_map(|step| u16::try_from(u32::from(first) + (start + step) % count).ok()).find(|port| {
-        !(surroundings.port_is_reserved)(*port) && claims.are_free(None, wish.protocol, (*port, *port))
-    })
+    let start = u16::try_from(u64::from(first) + hash % count).ok()?;
+    claims.any_free(wish.protocol, (first, last), start, surroundings.port_is_reserved)
 }
 
 fn none_free(wish: &Wish, name: &ContainerName, surroundings: &Surroundings<'_>) -> Diagnostic {

@@ -59,14 +59,12 @@ fn unusable_external(
         let message = format!("{address} cannot be an external address");
         Diagnostic::new(message, external.span.clone(), label)
     };
-    let own = uplink.interfaces.iter().map(|at| (at.value.addr(), &at.span));
-    let routers = uplink.gateways.iter().map(|at| (at.value, &at.span));
-    if let Some((_, span)) = own.chain(routers).find(|(taken, _)| *taken == address) {
-        return Some(
-            refuse("taken already".to_owned())
-                .also(span.clone(), "by this")
-                .help("remove it; the uplink's own address is used in any case"),
-        );
+    let own = uplink.interfaces.iter().find(|at| at.value.addr() == address).map(|at| &at.span);
+    let router = uplink.gateways.iter().find(|at| at.value == address).map(|at| &at.span);
+    if let Some(span) = own.or(router) {
+        let help =
+            "remove it, or write one that nobody else has; the uplink's own address is used in any case";
+        return Some(refuse("taken already".to_owned()).also(span.clone(), "by this").help(help));
     }
     let (family, key, has) = match address {
         IpAddr::V4(_) => ("IPv4", "ipv4", uplink.uplink.has_ipv4()),

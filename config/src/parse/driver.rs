@@ -109,25 +109,21 @@ fn foreign_keys(section: &Section<'_>, driver: Option<&At<Driver>>, report: &mut
     let own = driver.map_or(Driver::Bridge, |driver| driver.value);
     let Some((_, name, keys)) = all.iter().find(|(driver, ..)| *driver == own) else { return };
     for field in section.fields().iter().filter(|field| !keys.contains(&field.key)) {
-        let owners: Vec<_> = all
-            .iter()
-            .filter(|(.., keys)| keys.contains(&field.key))
-            .map(|(_, name, _)| format!("\"{name}\""))
-            .collect();
+        let owners = all.iter().filter(|(.., keys)| keys.contains(&field.key));
+        let owners: Vec<_> = owners.map(|(_, name, _)| format!("`driver = \"{name}\"`")).collect();
         if owners.is_empty() {
             continue;
         }
+        let owners = owners.join(" or ");
         let message = format!("a network with driver \"{name}\" has no `{}`", field.key);
-        let label = format!("this belongs to the driver {}", owners.join(" or "));
+        let label = format!("this belongs to {owners}");
         let diagnostic = Diagnostic::new(message, field.key_span.clone(), label);
         let diagnostic = match driver {
             Some(driver) => diagnostic.also(driver.span.clone(), "the driver"),
             None => diagnostic,
         };
         report.push(match (own, field.key) {
-            (Driver::Bridge, _) => {
-                diagnostic.help(format!("add `driver = {}`, or remove it", owners.join(" or ")))
-            }
+            (Driver::Bridge, _) => diagnostic.help(format!("add {owners}, or remove it")),
             (Driver::Macvlan, "icc") => {
                 diagnostic.help("write `macvlan_mode = \"private\"` to keep the members apart")
             }

@@ -172,27 +172,25 @@ mod tests {
         }
     }
 
-    fn read(text: &str) -> (Option<String>, Option<(u16, u16)>, (u16, u16), Protocol) {
-        let spec = short(text).expect(text);
-        (spec.host_ip.map(|ip| ip.to_string()), spec.host_ports, spec.container_ports, spec.protocol)
+    fn assert_reads(text: &str, host_ip: &str, host_ports: Option<(u16, u16)>, rest: ((u16, u16), Protocol)) {
+        let host_ip = (!host_ip.is_empty()).then(|| host_ip.parse().expect("valid"));
+        let (container_ports, protocol) = rest;
+        assert_eq!(short(text), Ok(PortSpec { host_ip, host_ports, container_ports, protocol }), "{text}");
     }
 
     #[test]
     fn docker_s_forms() {
-        let ip = |text: &str| Some(text.to_owned());
-        assert_eq!(read("80"), (None, None, (80, 80), Protocol::Tcp));
-        assert_eq!(read("8080:80"), (None, Some((8080, 8080)), (80, 80), Protocol::Tcp));
-        assert_eq!(read("0:80"), (None, None, (80, 80), Protocol::Tcp));
-        assert_eq!(read(":80"), (None, None, (80, 80), Protocol::Tcp));
-        assert_eq!(read("9000-9010:9000-9010"), (None, Some((9000, 9010)), (9000, 9010), Protocol::Tcp));
-        assert_eq!(read("8000-8010:80"), (None, Some((8000, 8010)), (80, 80), Protocol::Tcp));
-        assert_eq!(
-            read("127.0.0.1:5353:53/udp"),
-            (ip("127.0.0.1"), Some((5353, 5353)), (53, 53), Protocol::Udp)
-        );
-        assert_eq!(read("127.0.0.1::53/UDP"), (ip("127.0.0.1"), None, (53, 53), Protocol::Udp));
-        assert_eq!(read("[::1]:80:81/sctp"), (ip("::1"), Some((80, 80)), (81, 81), Protocol::Sctp));
-        assert_eq!(read("[::1]::81"), (ip("::1"), None, (81, 81), Protocol::Tcp));
+        use Protocol::{Sctp, Tcp, Udp};
+        assert_reads("80", "", None, ((80, 80), Tcp));
+        assert_reads("8080:80", "", Some((8080, 8080)), ((80, 80), Tcp));
+        assert_reads("0:80", "", None, ((80, 80), Tcp));
+        assert_reads(":80", "", None, ((80, 80), Tcp));
+        assert_reads("9000-9010:9000-9010", "", Some((9000, 9010)), ((9000, 9010), Tcp));
+        assert_reads("8000-8010:80", "", Some((8000, 8010)), ((80, 80), Tcp));
+        assert_reads("127.0.0.1:5353:53/udp", "127.0.0.1", Some((5353, 5353)), ((53, 53), Udp));
+        assert_reads("127.0.0.1::53/UDP", "127.0.0.1", None, ((53, 53), Udp));
+        assert_reads("[::1]:80:81/sctp", "::1", Some((80, 80)), ((81, 81), Sctp));
+        assert_reads("[::1]::81", "::1", None, ((81, 81), Tcp));
     }
 
     #[test]
