@@ -11,6 +11,7 @@
 //! - [`cpu`]: which CPUs there are, and how much of them was used.
 //! - [`device`], [`tap`], [`plain_tap`], [`virtio`]: what frames come from and go to.
 //! - [`packet`]: interfaces that are there already.
+//! - [`host_stack`]: the host's own stack kept off such an interface.
 //! - [`relay`]: two taps joined without a switch, the ceiling that benches compare with.
 //! - [`socket`]: options of ordinary sockets that the standard library does not have.
 //! - [`netlink`]: interfaces, addresses and routes.
@@ -19,6 +20,7 @@ pub mod cpu;
 pub mod descendants;
 pub mod device;
 pub mod error;
+pub mod host_stack;
 pub mod netlink;
 pub mod netns;
 pub mod packet;

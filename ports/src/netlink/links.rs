@@ -57,6 +57,11 @@ pub struct LinkStatistics {
 impl Netlink {
     /// The index of the link named `name`.
     pub fn link_index(&mut self, name: &str) -> Result<u32> {
+        self.link(name).map(|link| link.index)
+    }
+
+    /// The link named `name`.
+    pub fn link(&mut self, name: &str) -> Result<Link> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
         let found = self.query(Request {
@@ -65,11 +70,11 @@ impl Netlink {
             operation: "find",
             object: interface(name),
         })?;
-        let index = found.iter().find_map(|message| match message {
-            RouteNetlinkMessage::NewLink(link) => Some(link.header.index),
+        let link = found.into_iter().find_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(Link::from_message(link)),
             _ => None,
         });
-        index.ok_or_else(|| failure("find", &interface(name), std::io::ErrorKind::NotFound.into()))
+        link.ok_or_else(|| failure("find", &interface(name), std::io::ErrorKind::NotFound.into()))
     }
 
     /// All links of the namespace.

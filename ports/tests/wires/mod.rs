@@ -1,5 +1,9 @@
 //! Namespaces joined by veth pairs, and devices carried between by the shortest loop.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
+pub(crate) mod frames;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -153,4 +157,31 @@ pub(crate) fn bulk(from: &NetNs, to: &NetNs, address: IpAddr, bytes: usize) {
     }
     assert_eq!(arrived, bytes);
     writer.join().unwrap();
+}
+
+/// Every frame that has arrived.
+pub(crate) fn drain(socket: &mut impl Device) -> Vec<Vec<u8>> {
+    let (mut pool, mut batch, mut frames) = (Pool::new(64), Vec::new(), Vec::new());
+    loop {
+        let received = socket.receive(&mut pool, &mut batch).unwrap();
+        for frame in batch.drain(..) {
+            frames.push(frame.bytes().to_vec());
+            pool.put(frame);
+        }
+        if received == Received::Drained {
+            return frames;
+        }
+    }
+}
+
+/// Sends these bytes as they are.
+pub(crate) fn send(socket: &mut impl Device, bytes: &[u8]) {
+    let mut frame = Pool::new(1).take().unwrap();
+    frame.copy_from(bytes);
+    socket.transmit(&mut frame, &[]).unwrap();
+}
+
+/// The MAC address of an interface.
+pub(crate) fn mac_of(netns: &NetNs, name: &str) -> frames::Mac {
+    netns.within(|| Netlink::open().unwrap().link(name).unwrap().mac.unwrap()).unwrap()
 }
