@@ -6,6 +6,7 @@
 //! is still the one they know, so a worker never marks the connection that took the place of its own. Words are
 //! allocated by chunks as the table grows and never freed; a reader finds a chunk or learns that there is none.
 
+use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,12 +18,16 @@ const CHUNK: usize = 4096;
 pub struct ConnectionRef {
     /// Twice the index, plus one when packets of this direction refresh it.
     place: u32,
-    version: u32,
+    /// Not zero, so that no reference at all takes no more room. Version 0, after four billion, is as good as gone.
+    version: NonZeroU32,
 }
 
 impl ConnectionRef {
     pub(crate) fn new(index: u32, version: u32, refreshes: bool) -> Self {
-        Self { place: index << 1 | u32::from(refreshes), version }
+        Self {
+            place: index << 1 | u32::from(refreshes),
+            version: NonZeroU32::new(version).unwrap_or(NonZeroU32::MIN),
+        }
     }
 
     /// Whether [`Activity::touch`] keeps the connection alive, and does not only ask whether it is.
@@ -63,23 +68,23 @@ impl Activity {
     pub fn touch(&self, connection: ConnectionRef, seconds: u32) -> bool {
         let Some(word) = self.word(connection.index()) else { return false };
         let seen = word.load(Relaxed);
-        if version(seen) != connection.version {
+        if version(seen) != connection.version.get() {
             return false;
         }
         if second(seen) == seconds || !connection.refreshes() {
             return true;
         }
-        match word.compare_exchange(seen, pack(connection.version, seconds), Relaxed, Relaxed) {
+        match word.compare_exchange(seen, pack(connection.version.get(), seconds), Relaxed, Relaxed) {
             Ok(_) => true,
             // Another worker was quicker, or the connection ended.
-            Err(now) => version(now) == connection.version,
+            Err(now) => version(now) == connection.version.get(),
         }
     }
 
     /// Begins the life of a connection in this place.
     pub(crate) fn begin(&self, index: u32, seconds: u32) {
         let Some(chunk) = self.chunks.get(index as usize / CHUNK) else { return };
-        let words = chunk.get_or_init(|| (0..CHUNK).map(|_| AtomicU64::new(0)).collect());
+        let words = chunk.get_or_init(|| (0..CHUNK).map(|_| AtomicU64::new(pack(1, 0))).collect());
         let word = &words[index as usize % CHUNK];
         word.store(pack(version(word.load(Relaxed)), seconds), Relaxed);
     }

@@ -164,9 +164,7 @@ impl Walk<'_> {
     /// A packet for one of our own addresses that no connection and no published port wants is for the gateway.
     fn or_local(&self, stop: Stop, destination: IpAddr) -> Stop {
         match stop {
-            Stop::Drop(DropReason::NotPublished | DropReason::IcmpUnrelated | DropReason::NoTransport)
-                if self.is_own(destination) =>
-            {
+            Stop::Drop(DropReason::NotPublished | DropReason::NoTransport) if self.is_own(destination) => {
                 Stop::Local
             }
             other => other,

@@ -33,6 +33,7 @@ fn a_connection_that_ends_is_not_answered_from_the_cache() {
     }
     town.rules.published = Default::default();
     town.apply_rules();
+    town.wait(Duration::from_secs(2));
     assert_eq!(town.dropped(&EDGE, inward()).0, DropReason::NotPublished);
 }
 

@@ -68,7 +68,9 @@ fn a_flood_of_syns_does_not_harm_who_is_there() {
             ALICE.mac,
             from.parse().unwrap(),
             to.parse().unwrap(),
-            TcpHeader::SYN, 1, 0,
+            TcpHeader::SYN,
+            1,
+            0,
             b"",
         );
         town.send(&ALICE, syn);

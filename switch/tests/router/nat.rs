@@ -98,8 +98,8 @@ fn published_ports_are_reached_from_inside_by_whatever_address_the_switch_has() 
     let mut town = Town::new();
     town.publish(&ALICE, protocol::UDP, 8080, 80);
     for client in [ALICE, BOB, CAROL] {
-        for address in [OWN, gateway_ip(client.network)] {
-            let (to, frame) = town.one(&client, udp(&client, 7000, at(address, 8080)));
+        for (address, port) in [(OWN, 7000), (gateway_ip(client.network), 7001)] {
+            let (to, frame) = town.one(&client, udp(&client, port, at(address, 8080)));
             assert_eq!(
                 (to, destination(&frame)),
                 (ALICE.port, at(ALICE.four, 80)),
@@ -110,7 +110,7 @@ fn published_ports_are_reached_from_inside_by_whatever_address_the_switch_has() 
             let (to, frame) = town.one(&ALICE, udp(&ALICE, 80, source(&frame)));
             assert_eq!(
                 (to, source(&frame), destination(&frame)),
-                (client.port, at(address, 8080), at(client.four, 7000))
+                (client.port, at(address, 8080), at(client.four, port))
             );
             assert!(checksums_ok(&frame));
         }
@@ -126,7 +126,8 @@ fn one_to_one_is_open_both_ways() {
         internal: CAROL.four.into(),
         network: id(1),
         owner: port(&CAROL),
-    }]).unwrap();
+    }])
+    .unwrap();
     town.apply_rules();
     town.change_gateway(2, |gateway| gateway.answers_for = vec![external.into()]);
     let (to, frame) = town.one(&EDGE, udp_from(&EDGE, at(FAR, 1), at(external, 2222)));

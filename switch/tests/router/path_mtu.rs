@@ -100,7 +100,9 @@ fn connections_learn_the_narrower_mtu_at_their_start() {
         ALICE.mac,
         (ALICE.four, 5000).into_v4(),
         (FAR, 80).into_v4(),
-        TcpHeader::SYN, 1, 0,
+        TcpHeader::SYN,
+        1,
+        0,
         &[2, 4, 5, 180],
     );
     // The four bytes of payload become an option: a maximum segment size of 1460.
