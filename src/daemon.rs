@@ -24,9 +24,9 @@ use vswitch_config::model::{
 };
 use vswitch_config::names::{ContainerName, NetworkName};
 use vswitch_config::{AllotError, Allotter, Config, model};
-use vswitch_switch::counters::RuleCounters;
 use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::guard::Guard;
+use vswitch_switch::nat::RuleCounters;
 use vswitch_switch::parent::Mode;
 use vswitch_switch::storm::StormLimits;
 use vswitch_switch::tables::{BridgeSettings, Port, UnknownUnicast as Unknown};
@@ -75,7 +75,9 @@ pub(crate) struct Daemon {
     lans: HashMap<LanKey, Lan>,
     uplink: Option<LiveUplink>,
     /// What was counted on each published port, for as long as it is published.
-    rules: HashMap<(ContainerName, PublishedPort), Arc<RuleCounters>>,
+    rules: BTreeMap<(ContainerName, PublishedPort), Arc<RuleCounters>>,
+    /// Counts what layer 3 was told.
+    layer3_generation: u32,
     rootless: bool,
 }
 
@@ -90,7 +92,8 @@ impl Daemon {
             containers: BTreeMap::new(),
             lans: HashMap::new(),
             uplink: None,
-            rules: HashMap::new(),
+            rules: BTreeMap::new(),
+            layer3_generation: 0,
             rootless,
         }
     }

@@ -182,9 +182,6 @@ impl Dataplane {
             }
             self.change_network(id, |network| network.gateway = gateway);
         }
-        if let Some(rules) = &nat {
-            self.router.nat().apply_rules(rules, self.now());
-        }
         self.tables.set_uplink(uplink, nat);
         self.publish();
     }

@@ -14,8 +14,8 @@ use vswitch_config::model::{
 };
 use vswitch_config::names::InterfaceName;
 use vswitch_ports::device::PortDevice;
-use vswitch_ports::host_stack::{self, HostStack};
-use vswitch_ports::netlink::{InterfaceSettings, Netlink};
+use vswitch_ports::host_stack::{AddressFilter, Door, Exclusion};
+use vswitch_ports::netlink::{InterfaceSettings, Link, Netlink};
 use vswitch_ports::packet::{self, Options, Side};
 use vswitch_ports::{Result, tap};
 use vswitch_switch::parent::{Mode, Parent};
@@ -24,6 +24,9 @@ use vswitch_wire::{MacAddr, VlanId};
 
 /// Frames the host may queue towards the switch on a tap of its own; as for containers.
 const TXQUEUELEN: u32 = 5000;
+
+/// The longest packet of a network, as the configuration bounds it.
+const LARGEST_MTU: u16 = 65_521;
 
 /// How a LAN is reached: an interface of the host and the VLAN on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,7 +55,7 @@ pub(super) struct Lan {
     /// What `show ports` says of the port to the wire.
     pub(super) wire_is: &'static str,
     /// Keeps the host's stack where it belongs for as long as it is held.
-    pub(super) stack: Option<HostStack>,
+    pub(super) stack: HostStack,
     /// Whether the interface is there.
     pub(super) up: bool,
 }
@@ -84,7 +87,25 @@ pub(super) struct Opened {
     pub(super) host: Option<Vec<PortDevice>>,
     pub(super) mac: MacAddr,
     pub(super) mtu: u16,
-    pub(super) stack: Option<HostStack>,
+    pub(super) stack: HostStack,
+}
+
+/// What stands between the interface and the host's own stack.
+#[derive(Debug, Default)]
+pub(super) struct HostStack {
+    /// Keeps it off altogether.
+    _exclusion: Option<Exclusion>,
+    /// Lets our frames in.
+    _door: Option<Door>,
+    /// Keeps packets for containers that share the parent's MAC address from it.
+    filter: Option<AddressFilter>,
+}
+
+impl HostStack {
+    /// Says whose packets the host is not to see.
+    pub(super) fn set_addresses(&mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Result<()> {
+        self.filter.as_mut().map_or(Ok(()), |filter| filter.set_addresses(addresses))
+    }
 }
 
 /// How a network's members are joined on its LAN.
@@ -117,7 +138,7 @@ pub(super) fn of_uplink(uplink: &Uplink) -> Option<LanKey> {
 }
 
 /// Opens an interface that stays the host's too.
-pub(super) fn open_shared(key: &LanKey, workers: usize) -> Result<Opened> {
+pub(super) fn open_shared(key: &LanKey, mode: Mode, workers: usize) -> Result<Opened> {
     let name = key.interface.as_str();
     let vlan = key.vlan.map(VlanId::number);
     let link = Netlink::open()?.link(name)?;
@@ -126,12 +147,16 @@ pub(super) fn open_shared(key: &LanKey, workers: usize) -> Result<Opened> {
     };
     // On a VLAN the host has an interface of its own, if it is there at all.
     let shares = vlan.is_none();
-    let stack = if shares { Some(host_stack::share(name)?) } else { None };
+    let stack = HostStack {
+        _exclusion: None,
+        _door: shares.then(|| Door::attach(name)).transpose()?,
+        filter: (mode == Mode::Shared).then(|| AddressFilter::attach(name, vlan)).transpose()?,
+    };
     Ok(Opened {
         wire: open(Side::Wire)?,
         host: if shares { Some(open(Side::Host)?) } else { None },
-        mac: link.mac,
-        mtu: link.mtu,
+        mac: mac_of(&link)?,
+        mtu: mtu_of(&link),
         stack,
     })
 }
@@ -141,14 +166,14 @@ pub(super) fn open_exclusive(uplink: &InterfaceUplink, workers: usize) -> Result
     let name = uplink.interface.as_str();
     let link = Netlink::open()?.link(name)?;
     // First, so that the host's stack never sees a frame we might see too.
-    let stack = host_stack::take(name)?;
+    let exclusion = Exclusion::attach(name)?;
     let sockets = packet::open(name, workers, Options { side: Side::Exclusive, vlan: None })?;
     Ok(Opened {
         wire: sockets.into_iter().map(PortDevice::Packet).collect(),
         host: None,
-        mac: link.mac,
-        mtu: uplink.mtu.unwrap_or(link.mtu),
-        stack: Some(stack),
+        mac: mac_of(&link)?,
+        mtu: uplink.mtu.unwrap_or(mtu_of(&link)),
+        stack: HostStack { _exclusion: Some(exclusion), ..HostStack::default() },
     })
 }
 
@@ -169,8 +194,22 @@ pub(super) fn open_tap(uplink: &TapUplink, workers: usize) -> Result<Opened> {
     })?;
     let wire = queues.into_iter().map(PortDevice::Tap).collect();
     // Our end's, which only the host ever sees: the kernel chose its own at random, and two are never alike.
-    let mac = other_end(netlink.link(name)?.mac);
-    Ok(Opened { wire, host: None, mac, mtu: uplink.mtu, stack: None })
+    let mac = other_end(mac_of(&netlink.link(name)?)?);
+    Ok(Opened { wire, host: None, mac, mtu: uplink.mtu, stack: HostStack::default() })
+}
+
+fn mac_of(link: &Link) -> Result<MacAddr> {
+    link.mac.map(MacAddr).ok_or_else(|| vswitch_ports::Error::Interface {
+        operation: "use",
+        name: link.name.clone(),
+        cause: std::io::Error::other("it has no MAC address"),
+        remedy: "the switch joins Ethernet interfaces only",
+    })
+}
+
+/// As much of an interface's MTU as fits into a frame of ours.
+fn mtu_of(link: &Link) -> u16 {
+    u16::try_from(link.mtu).unwrap_or(u16::MAX).min(LARGEST_MTU)
 }
 
 /// A MAC address for our end of a tap whose other end has this one: locally administered, and another.

@@ -14,8 +14,10 @@ use vswitch_config::model::{
     NetworkNat as ConfiguredNat, Protocol, PublishedPort, RouteVia,
 };
 use vswitch_config::names::{ContainerName, NetworkName};
-use vswitch_switch::counters::RuleCounters;
-use vswitch_switch::nat::{Behaviour, NatRules, NetworkNat, OneToOne, Publish, Published, Timeouts};
+use vswitch_switch::conntrack::Timeouts;
+use vswitch_switch::nat::{
+    Filtering, Mapping, NatMode, NatRules, NetworkNat, OneToOne, OneToOnes, Publish, Published, RuleCounters,
+};
 use vswitch_switch::route::{Fib, NextHop, NextHops, Route};
 use vswitch_switch::tables::{Advertisement, Gateway, Host};
 use vswitch_switch::{NetworkId, PortId};
@@ -32,7 +34,9 @@ pub(super) struct Inventory<'a> {
     pub(super) containers: &'a BTreeMap<ContainerName, Live>,
     pub(super) uplink: Option<&'a LiveUplink>,
     /// Counters of published ports, which last as long as the port is published.
-    pub(super) rules: &'a HashMap<(ContainerName, PublishedPort), Arc<RuleCounters>>,
+    /// Differs from that of every inventory before.
+    pub(super) generation: u32,
+    pub(super) rules: &'a BTreeMap<(ContainerName, PublishedPort), Arc<RuleCounters>>,
 }
 
 /// A port of a container that is up.
@@ -176,7 +180,10 @@ impl Inventory<'_> {
         let gateways = self.config.networks.values().filter(|network| has_gateway(network));
         let networks = gateways.clone().filter_map(|network| {
             let rule = NetworkNat {
-                masquerade: network.nat == ConfiguredNat::Masquerade,
+                mode: match network.nat {
+                    ConfiguredNat::Masquerade => NatMode::Masquerade,
+                    ConfiguredNat::None => NatMode::None,
+                },
                 subnets: network.ipam.iter().map(|subnet| subnet.subnet).collect(),
             };
             Some((*self.networks.get(&network.name)?, rule))
@@ -184,21 +191,26 @@ impl Inventory<'_> {
         NatRules {
             external: own.chain(nat.addresses.iter().copied()).collect(),
             local: gateways.flat_map(|network| &network.ipam).filter_map(|subnet| subnet.gateway).collect(),
-            mapping: behaviour(nat.mapping),
-            filtering: behaviour(nat.filtering),
+            mapping: mapping(nat.mapping),
+            filtering: filtering(nat.filtering),
             ports: nat.ports.0..=nat.ports.1,
-            one_to_one: self.one_to_one(nat),
-            published: Published::new(self.published()),
+            // The configuration has checked both for overlaps.
+            one_to_one: OneToOnes::new(&self.one_to_one(nat)).unwrap_or_default(),
+            published: Published::new(self.published()).unwrap_or_default(),
             networks: networks.collect(),
             timeouts: Timeouts {
-                udp: nat.timeouts.udp,
+                datagram: nat.timeouts.udp,
                 tcp_established: nat.timeouts.tcp_established,
-                tcp_transitory: nat.timeouts.tcp_transitory,
-                icmp: nat.timeouts.icmp,
+                tcp_opening: nat.timeouts.tcp_transitory,
+                tcp_closing: nat.timeouts.tcp_transitory,
+                query: nat.timeouts.icmp,
                 other: nat.timeouts.other,
+                ..Timeouts::default()
             },
             max_connections: usize::try_from(nat.max_connections).unwrap_or(usize::MAX),
             max_half_open: usize::try_from(nat.max_connections / 4).unwrap_or(usize::MAX),
+            max_per_port: model::Limits::default().connections,
+            generation: self.generation,
             per_port: self.up().map(|(_, up)| (up.port, up.attachment.limits.connections)).collect(),
         }
     }
@@ -233,7 +245,7 @@ impl Inventory<'_> {
             Some(Publish {
                 host: port.host_ip,
                 host_ports: port.host_ports.0..=port.host_ports.1,
-                container_ports_start: port.container_ports.0,
+                container_port: port.container_ports.0,
                 protocol: number(port.protocol),
                 container4,
                 container6,
@@ -297,11 +309,19 @@ fn nat_settings(config: &Config) -> &NatSettings {
     }
 }
 
-fn behaviour(configured: NatBehaviour) -> Behaviour {
+fn mapping(configured: NatBehaviour) -> Mapping {
     match configured {
-        NatBehaviour::EndpointIndependent => Behaviour::EndpointIndependent,
-        NatBehaviour::AddressDependent => Behaviour::AddressDependent,
-        NatBehaviour::AddressAndPortDependent => Behaviour::AddressAndPortDependent,
+        NatBehaviour::EndpointIndependent => Mapping::EndpointIndependent,
+        NatBehaviour::AddressDependent => Mapping::AddressDependent,
+        NatBehaviour::AddressAndPortDependent => Mapping::AddressAndPortDependent,
+    }
+}
+
+fn filtering(configured: NatBehaviour) -> Filtering {
+    match configured {
+        NatBehaviour::EndpointIndependent => Filtering::EndpointIndependent,
+        NatBehaviour::AddressDependent => Filtering::AddressDependent,
+        NatBehaviour::AddressAndPortDependent => Filtering::AddressAndPortDependent,
     }
 }
 

@@ -15,7 +15,7 @@ use vswitch_switch::tables::{BridgeSettings, Port, UnknownUnicast};
 use vswitch_switch::{NetworkId, PortId};
 
 use super::container::State;
-use super::lan::{self, Lan, LanKey, LiveUplink};
+use super::lan::{self, HostStack, Lan, LanKey, LiveUplink};
 use super::layer3::{self, Inventory};
 use super::{Daemon, DaemonError, bridge_settings};
 use crate::dataplane::{NewPort, Opened};
@@ -38,7 +38,7 @@ impl Daemon {
         let opened = match &self.config.uplink {
             Uplink::Interface(uplink) if is_uplink => lan::open_exclusive(uplink, workers),
             Uplink::Tap(uplink) if is_uplink => lan::open_tap(uplink, workers),
-            _ => lan::open_shared(&key, workers),
+            _ => lan::open_shared(&key, mode, workers),
         };
         let failed = |cause| DaemonError::Lan { interface: key.interface.clone(), cause };
         let opened = opened.map_err(failed)?;
@@ -103,7 +103,7 @@ impl Daemon {
         if std::mem::replace(&mut lan.up, false) {
             tracing::error!("interface {}: {reason}; waiting for it to come back", key.interface);
         }
-        lan.stack = None;
+        lan.stack = HostStack::default();
         let ports = [Some(lan.wire), lan.host];
         if self.uplink.as_ref().is_some_and(|uplink| uplink.network == lan.network) {
             self.uplink = None;
@@ -144,11 +144,13 @@ impl Daemon {
                 self.rules.entry((spec.name.clone(), *port)).or_default();
             }
         }
+        self.layer3_generation = self.layer3_generation.wrapping_add(1);
         let inventory = Inventory {
             config: &self.config,
             networks: &self.networks,
             containers: &self.containers,
             uplink: self.uplink.as_ref(),
+            generation: self.layer3_generation,
             rules: &self.rules,
         };
         let layer3 = inventory.layer3();
@@ -167,9 +169,7 @@ impl Daemon {
     /// Tells a LAN, and the filter before the host's stack, whose addresses are behind the parent's MAC address.
     fn share_addresses(&mut self, network: NetworkId, addresses: HashMap<IpAddr, PortId>) {
         let Some(lan) = self.lans.values_mut().find(|lan| lan.network == network) else { return };
-        if let Some(stack) = &mut lan.stack
-            && let Err(error) = stack.set_addresses(addresses.keys().copied())
-        {
+        if let Err(error) = lan.stack.set_addresses(addresses.keys().copied()) {
             tracing::warn!("the host may answer for containers that share its MAC address: {error}");
         }
         let parent = lan.parent(addresses);
