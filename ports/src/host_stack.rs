@@ -71,8 +71,7 @@ fn unused(interface: &str) -> Result<u32> {
         let remedy = "take it out (`ip link set NAME nomaster`)";
         return Err(in_use("it belongs to a bridge or bond".to_owned(), remedy));
     }
-    let addresses = netlink.list_addresses()?;
-    let own = addresses.iter().filter(|address| address.index == link.index).map(|address| address.network);
+    let own = netlink.addresses_of(link.index)?;
     let address = own.into_iter().find(|network| match network.addr() {
         IpAddr::V4(_) => true,
         IpAddr::V6(address) => !address.is_unicast_link_local(),

@@ -11,6 +11,8 @@
 //! - [`cpu`]: which CPUs there are, and how much of them was used.
 //! - [`device`], [`tap`], [`plain_tap`], [`virtio`]: what frames come from and go to.
 //! - [`packet`]: interfaces that are there already.
+//! - [`veth`]: veth pairs as ports.
+//! - [`dhcp_socket`]: what a DHCP client sends and receives by.
 //! - [`host_stack`]: the host's own stack kept off such an interface.
 //! - [`relay`]: two taps joined without a switch, the ceiling that benches compare with.
 //! - [`socket`]: options of ordinary sockets that the standard library does not have.
@@ -19,6 +21,7 @@
 pub mod cpu;
 pub mod descendants;
 pub mod device;
+pub mod dhcp_socket;
 pub mod error;
 pub mod host_stack;
 pub mod netlink;
@@ -30,6 +33,7 @@ pub mod relay;
 pub mod socket;
 pub mod tap;
 pub mod userns;
+pub mod veth;
 pub mod view;
 pub mod virtio;
 

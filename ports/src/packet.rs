@@ -21,6 +21,7 @@
 mod filter;
 mod kernel;
 mod receive;
+mod tag;
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -30,9 +31,10 @@ use vswitch_switch::device::{BATCH_BYTES, BATCH_FRAMES};
 use vswitch_switch::{Device, DeviceError, Frame, Offloads, Pool, Received, TransmitError};
 
 use crate::error::{self, Error};
+use crate::netlink::Netlink;
 use crate::virtio;
-use filter::{TPID_CUSTOMER, TPID_PROVIDER};
-use receive::{GROUP, Receiver, Tag};
+use receive::{GROUP, Receiver};
+use tag::{ADDRESSES, TAG, Tags};
 
 /// The mark (`SO_MARK`) on every frame we send out of an interface.
 pub const WIRE_MARK: u32 = 0x7653_5701;
@@ -47,9 +49,6 @@ const QUEUE_BYTES: i32 = 8 << 20;
 pub const MAX_QUEUES: usize = 256;
 
 const HEADER: usize = virtio::SHORT_HEADER;
-/// Both MAC addresses, which stand before a tag.
-const ADDRESSES: usize = 12;
-const TAG: usize = 4;
 
 /// Which frames of the interface, and how it is shared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,17 +75,6 @@ pub struct Options {
     pub vlan: Option<u16>,
 }
 
-/// What happens to VLAN tags.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Tags {
-    /// They are part of the frame.
-    Kept,
-    /// There are none.
-    Absent,
-    /// Of this VLAN, on the wire only.
-    Of(u16),
-}
-
 /// One queue of an interface.
 #[derive(Debug)]
 pub struct PacketSocket {
@@ -108,29 +96,51 @@ pub struct PacketSocket {
 /// # Errors
 /// When there is no such interface, the VLAN is none, or this user may not open packet sockets.
 pub fn open(interface: &str, queues: usize, options: Options) -> error::Result<Vec<PacketSocket>> {
-    let failed = |operation| {
-        move |cause| Error::Interface {
-            operation,
-            name: interface.to_owned(),
-            cause,
-            remedy: "it must be an Ethernet interface that exists (`ip link`), and packet sockets need root or CAP_NET_RAW in its namespace",
-        }
-    };
     if options.vlan.is_some_and(|vlan| !(1..=4094).contains(&vlan)) {
-        return Err(failed("use a VLAN outside of 1 to 4094 on")(io::ErrorKind::InvalidInput.into()));
+        let cause = io::Error::other("no such VLAN");
+        return Err(refused("use a VLAN outside of 1 to 4094 on", interface, cause));
     }
-    let index = index_of(interface).map_err(failed("find"))?;
+    let index = index_of(interface)?;
     let sockets: io::Result<Vec<_>> =
         (0..queues.clamp(1, MAX_QUEUES)).map(|_| PacketSocket::prepare(index, options)).collect();
-    let mut sockets = sockets.map_err(failed("open"))?;
-    share(&mut sockets, options).map_err(failed("share the flows of"))?;
+    let mut sockets = sockets.map_err(|cause| refused("open", interface, cause))?;
+    share(&mut sockets, options).map_err(|cause| refused("share the flows of", interface, cause))?;
     Ok(sockets)
 }
 
-fn index_of(interface: &str) -> io::Result<i32> {
-    let any = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM, None)?;
-    let index = rustix::net::netdevice::name_to_index(&any, interface)?;
-    i32::try_from(index).map_err(|_| io::ErrorKind::InvalidData.into())
+/// Opens a socket that receives UDP over IPv4 to one port. It has short offload headers and our mark.
+pub(crate) fn open_client(interface: &str, port: u16, queue: i32) -> error::Result<OwnedFd> {
+    let index = index_of(interface)?;
+    let open = || {
+        let fd = kernel::socket()?;
+        kernel::set_filter(&fd, &mut filter::udp4_to(port))?;
+        kernel::set_packet(&fd, kernel::PACKET_VNET_HDR, 1)?;
+        kernel::set_buffers(&fd, queue)?;
+        kernel::set_mark(&fd, WIRE_MARK)?;
+        kernel::set_packet(&fd, kernel::PACKET_IGNORE_OUTGOING, 1)?;
+        kernel::bind(&fd, index)?;
+        Ok(fd)
+    };
+    open().map_err(|cause| refused("open", interface, cause))
+}
+
+fn refused(operation: &'static str, interface: &str, cause: io::Error) -> Error {
+    let remedy = match cause.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "packet sockets need root, or CAP_NET_RAW in the interface's namespace"
+        }
+        _ => "it must be an Ethernet interface that exists, and a VLAN one of 1 to 4094",
+    };
+    Error::Interface { operation, name: interface.to_owned(), cause, remedy }
+}
+
+/// The interface's number, if frames of it are Ethernet's.
+fn index_of(interface: &str) -> error::Result<i32> {
+    let link = Netlink::open()?.link(interface)?;
+    if !link.ethernet {
+        return Err(refused("open", interface, io::Error::other("it does not carry Ethernet frames")));
+    }
+    i32::try_from(link.index).map_err(|_| refused("open", interface, io::ErrorKind::InvalidData.into()))
 }
 
 /// Lets the flows in: from here on each arrives at exactly one of the sockets.
@@ -214,7 +224,11 @@ impl PacketSocket {
             let envelope = self.receiver.envelope(place);
             match envelope.length {
                 Some(length) => {
-                    finish(&mut frame, length.saturating_sub(HEADER), self.tags, envelope.tag);
+                    frame.filled(length.saturating_sub(HEADER));
+                    if let Some(header) = frame.prefix() {
+                        frame.offload = virtio::decode_short(header);
+                    }
+                    self.tags.settle(&mut frame, envelope.tag);
                     bytes += frame.len();
                     batch.push(frame);
                 }
@@ -246,50 +260,6 @@ fn offloads() -> Offloads {
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let uso = version >= (6, 2);
     Offloads { uso4: uso, uso6: uso, ..Offloads::ALL }
-}
-
-/// Reads the offload header of a received frame and puts its tag where it belongs.
-#[inline]
-fn finish(frame: &mut Frame, length: usize, tags: Tags, tag: Option<Tag>) {
-    frame.filled(length);
-    if let Some(header) = frame.prefix() {
-        frame.offload = virtio::decode_short(header);
-    }
-    match (tags, tag) {
-        (Tags::Kept, Some(tag)) => insert_tag(frame, length, tag),
-        // The filter took it for its VLAN, so it is tagged: in the frame, if not beside it.
-        (Tags::Of(_), None) => remove_tag(frame, length),
-        _ => {}
-    }
-}
-
-#[cold]
-fn insert_tag(frame: &mut Frame, length: usize, tag: Tag) {
-    frame.filled(length + TAG);
-    let bytes = frame.bytes_mut();
-    if bytes.len() != length + TAG || length < ADDRESSES {
-        return;
-    }
-    bytes.copy_within(ADDRESSES..length, ADDRESSES + TAG);
-    bytes[ADDRESSES..ADDRESSES + 2].copy_from_slice(&tag.protocol.to_be_bytes());
-    bytes[ADDRESSES + 2..ADDRESSES + TAG].copy_from_slice(&tag.control.to_be_bytes());
-    if frame.offload.needs_checksum() {
-        frame.offload.checksum_start = frame.offload.checksum_start.saturating_add(4);
-    }
-}
-
-#[cold]
-fn remove_tag(frame: &mut Frame, length: usize) {
-    if length < ADDRESSES + TAG {
-        return;
-    }
-    frame.bytes_mut().copy_within(ADDRESSES + TAG.., ADDRESSES);
-    let offload = frame.offload;
-    frame.filled(length - TAG);
-    frame.offload = offload;
-    if frame.offload.needs_checksum() {
-        frame.offload.checksum_start = frame.offload.checksum_start.saturating_sub(4);
-    }
 }
 
 impl Device for PacketSocket {
@@ -335,7 +305,7 @@ impl Device for PacketSocket {
         let sent = match self.tags {
             Tags::Kept => self.send_as_is(head, tails),
             // A tag inside would reach VLANs that this port is no member of.
-            _ if is_tagged(head.bytes()) => return Err(TransmitError::Refused),
+            _ if tag::is_tagged(head.bytes()) => return Err(TransmitError::Refused),
             Tags::Absent => self.send_as_is(head, tails),
             Tags::Of(vlan) => self.send_tagged(vlan, head, tails),
         };
@@ -352,14 +322,6 @@ impl Device for PacketSocket {
     }
 }
 
-#[inline]
-fn is_tagged(frame: &[u8]) -> bool {
-    frame
-        .get(ADDRESSES..)
-        .and_then(<[u8]>::first_chunk)
-        .is_some_and(|kind| [TPID_CUSTOMER, TPID_PROVIDER].contains(&u16::from_be_bytes(*kind)))
-}
-
 impl PacketSocket {
     #[inline]
     fn send_as_is(&self, head: &mut Frame, tails: &[IoSlice<'_>]) -> rustix::io::Result<()> {
@@ -372,17 +334,11 @@ impl PacketSocket {
     fn send_tagged(&self, vlan: u16, head: &Frame, tails: &[IoSlice<'_>]) -> rustix::io::Result<()> {
         let (addresses, rest) = head.bytes().split_first_chunk::<ADDRESSES>().ok_or(Errno::INVAL)?;
         let mut offload = head.offload;
-        if offload.needs_checksum() {
-            offload.checksum_start += 4;
-        }
-        if offload.is_super_frame() {
-            offload.header_length += 4;
-        }
+        tag::shift(&mut offload);
         let mut front = [0; HEADER + ADDRESSES + TAG];
         front[..HEADER].copy_from_slice(&virtio::encode_short(&offload));
         front[HEADER..HEADER + ADDRESSES].copy_from_slice(addresses);
-        front[HEADER + ADDRESSES..HEADER + ADDRESSES + 2].copy_from_slice(&TPID_CUSTOMER.to_be_bytes());
-        front[HEADER + ADDRESSES + 2..].copy_from_slice(&vlan.to_be_bytes());
+        front[HEADER + ADDRESSES..].copy_from_slice(&tag::encode(vlan));
         self.gather(&[IoSlice::new(&front), IoSlice::new(rest)], tails)
     }
 

@@ -186,11 +186,52 @@ fn host_and_station_talk_through_the_hosts_own_interface() {
     assert_eq!(drain(&mut parent), Vec::<Vec<u8>>::new(), "what turned round did not come from the wire");
     drop(relay);
 
-    // What we send to the wire is not taken for the host's.
+    // A host that answers with the mark it was asked with answers us and not itself.
     let mut host_side = open(&net.host, "eth1", Side::Host);
+    write(&net.host, "/proc/sys/net/ipv4/fwmark_reflect", "1");
+    let (asker, host) = (Ipv4Addr::new(10, 0, 0, 3), Ipv4Addr::new(10, 0, 0, 1));
+    send(&mut host_side, &arp_request(OUTSIDER, asker, host));
+    send(&mut host_side, &echo_request(mac_of(&net.host, "eth1"), OUTSIDER, asker, host));
+    let replies = drain(&mut host_side);
+    assert!(replies.iter().any(|frame| frame[12..14] == [8, 0] && frame[34] == 0), "{replies:?}");
+
+    // What we send to the wire is not taken for the host's.
     send(&mut parent, &sentinel());
     let heard = drain(&mut host_side);
     assert!(!heard.contains(&sentinel()), "{heard:?}");
+}
+
+#[test]
+fn the_host_is_blind_for_an_ipv6_address() {
+    if !may_make_namespaces("the_host_is_blind_for_an_ipv6_address") {
+        return;
+    }
+    let (host, outside) = (NetNs::create().unwrap(), NetNs::create().unwrap());
+    wire(&outside, "cable", &host, &["fd00::1/64", "fd00::7/64"]);
+    outside
+        .within(|| {
+            let own = settings("cable", &["fd00::9/64"]);
+            Netlink::open().unwrap().configure_interface(&own).unwrap();
+        })
+        .unwrap();
+    let listener = host.within(|| UdpSocket::bind("[::]:9000").unwrap()).unwrap();
+    let caller = outside.within(|| UdpSocket::bind("[fd00::9]:0").unwrap()).unwrap();
+    let mut heard = [0; 16];
+    let mut say = |to: &str| {
+        caller.send_to(to.as_bytes(), (to, 9000)).unwrap();
+    };
+    // The first exchange also makes neighbours known, which may take a moment.
+    listener.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    for to in ["fd00::1", "fd00::7"] {
+        say(to);
+        assert_eq!(listener.recv(&mut heard).unwrap(), to.len());
+    }
+    let mut filter = host.within(|| AddressFilter::attach("eth0", None)).unwrap().unwrap();
+    filter.set_addresses(["fd00::7".parse().unwrap()]).unwrap();
+    say("fd00::7");
+    say("fd00::1");
+    listener.recv(&mut heard).unwrap();
+    assert_eq!(heard[..7], *b"fd00::1", "the other was not heard");
 }
 
 #[test]

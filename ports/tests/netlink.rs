@@ -27,7 +27,11 @@ fn settings(name: &str, addresses: &[&str], gateways: &[&str]) -> InterfaceSetti
         txqueuelen: None,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         default_gateways: gateways.iter().map(|address| address.parse().unwrap()).collect(),
+        on_link: Vec::new(),
         ipv6: true,
+        accept_ra: false,
+        arp: true,
+        loopback: true,
     }
 }
 

@@ -8,6 +8,8 @@
     reason = "a test ends at its first surprise"
 )]
 
+mod wires;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,6 +25,7 @@ use vswitch_ports::netlink::{InterfaceSettings, Netlink};
 use vswitch_ports::netns::NetNs;
 use vswitch_ports::process::{enter_on_exec, exec_in};
 use vswitch_ports::userns::{enter_user_namespace, is_root};
+use vswitch_ports::veth::Wiring;
 use vswitch_ports::view::{ContainerView, NamespacePaths, ViewFiles};
 
 /// An ordinary user; the number need not have a name.
@@ -117,13 +120,18 @@ fn hold_a_container() {
             txqueuelen: Some(10_000),
             addresses: vec![address.parse().unwrap()],
             default_gateways: vec!["10.7.0.254".parse().unwrap()],
+            on_link: Vec::new(),
             ipv6: false,
+            accept_ra: false,
+            arp: true,
+            loopback: true,
         };
         netns.within(|| Netlink::open()?.configure_interface(&settings)).unwrap().unwrap();
     }
     let files = ViewFiles { hosts: HOSTS, resolv_conf: "nameserver 10.7.0.254\n" };
     let view = ContainerView::create(&right, "right", &files).unwrap();
     greet(&left, &right);
+    joined_by_our_veths(&left, &right);
 
     let mut command = Command::new("cat");
     command.arg("/etc/hosts");
@@ -135,6 +143,34 @@ fn hold_a_container() {
     let paths = [&user, &paths.net, &paths.mount, &paths.uts].map(|path| path.to_str().unwrap());
     println!("talked\noutside {outside}\n{}", paths.join("\t"));
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Joins the two by veth ports too: packet sockets need no root on the host.
+fn joined_by_our_veths(left: &NetNs, right: &NetNs) {
+    let wiring = Wiring::create().unwrap();
+    let mut ends =
+        [(left, "left", "10.8.0.1/24"), (right, "right", "10.8.0.2/24")].map(|(netns, end, address)| {
+            netns
+                .within(|| {
+                    let end = wiring.connect("eth1", end, 1).unwrap().pop().unwrap();
+                    Netlink::open()
+                        .unwrap()
+                        .configure_interface(&wires::settings("eth1", &[address]))
+                        .unwrap();
+                    end
+                })
+                .unwrap()
+        });
+    // Nobody need be asked for a MAC address to send a broadcast.
+    left.within(|| {
+        let socket = std::net::UdpSocket::bind("10.8.0.1:0").unwrap();
+        socket.set_broadcast(true).unwrap();
+        socket.send_to(b"by veth", "10.8.0.255:9").unwrap();
+    })
+    .unwrap();
+    let arrived = wires::drain(&mut ends[0]);
+    let sent = arrived.iter().find(|frame| frame.ends_with(b"by veth")).expect("the frame sent");
+    wires::send(&mut ends[1], sent);
 }
 
 /// `--exec USER NET MOUNT UTS COMMAND…`

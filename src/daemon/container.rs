@@ -182,6 +182,10 @@ fn interface_settings(attachment: &Attachment, mtu: u16) -> InterfaceSettings {
         txqueuelen: Some(TXQUEUELEN),
         addresses: ipv4.into_iter().chain(ipv6).collect(),
         default_gateways: gateways.collect(),
+        on_link: Vec::new(),
         ipv6: ipv6.is_some(),
+        accept_ra: false,
+        arp: true,
+        loopback: true,
     }
 }

@@ -29,6 +29,12 @@ impl Netlink {
         self.change(vec![add_address(index, &numbered(index), address)])
     }
 
+    /// The addresses of one interface.
+    pub fn addresses_of(&mut self, index: u32) -> Result<Vec<IpNet>> {
+        let all = self.list_addresses()?;
+        Ok(all.into_iter().filter(|address| address.index == index).map(|address| address.network).collect())
+    }
+
     /// All addresses of the namespace.
     pub fn list_addresses(&mut self) -> Result<Vec<Address>> {
         let found = self.query(Request {

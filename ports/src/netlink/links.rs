@@ -6,7 +6,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags,
-    LinkInfo, LinkMessage,
+    LinkInfo, LinkLayerType, LinkMessage,
 };
 
 use super::{Netlink, Request, failure};
@@ -31,6 +31,10 @@ pub struct Link {
     pub up: bool,
     /// Whether it can carry packets now (up, and the other end too).
     pub running: bool,
+    /// Whether it carries Ethernet frames; loopback and tunnels of packets do not.
+    pub ethernet: bool,
+    /// Whether it resolves addresses, by ARP or neighbour discovery.
+    pub arp: bool,
     /// The index of the bridge (or bond) it belongs to.
     pub master: Option<u32>,
     /// Its counters.
@@ -135,12 +139,18 @@ impl Netlink {
 
     /// Sets a link up.
     pub fn set_up(&mut self, index: u32) -> Result<()> {
-        self.change(vec![set_link(index, &numbered(index), "set up", Vec::new(), Some(true))])
+        self.change(vec![set_link(index, &numbered(index), "set up", Vec::new(), &[(LinkFlags::Up, true)])])
     }
 
     /// Sets a link down, which also drops its routes.
     pub fn set_down(&mut self, index: u32) -> Result<()> {
-        self.change(vec![set_link(index, &numbered(index), "set down", Vec::new(), Some(false))])
+        self.change(vec![set_link(
+            index,
+            &numbered(index),
+            "set down",
+            Vec::new(),
+            &[(LinkFlags::Up, false)],
+        )])
     }
 
     /// Sets the largest packet, in bytes without the Ethernet header.
@@ -178,7 +188,7 @@ impl Netlink {
     }
 
     fn set(&mut self, index: u32, operation: &'static str, attributes: Vec<LinkAttribute>) -> Result<()> {
-        self.change(vec![set_link(index, &numbered(index), operation, attributes, None)])
+        self.change(vec![set_link(index, &numbered(index), operation, attributes, &[])])
     }
 }
 
@@ -193,6 +203,8 @@ impl Link {
             txqueuelen: 0,
             up: message.header.flags.contains(LinkFlags::Up),
             running: message.header.flags.contains(LinkFlags::Running),
+            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+            arp: !message.header.flags.contains(LinkFlags::Noarp),
             master: None,
             statistics: LinkStatistics::default(),
         };
@@ -226,20 +238,20 @@ impl Link {
     }
 }
 
-/// A change to an existing link: its attributes, and whether it shall be up. The kernel applies attributes before it
+/// A change to an existing link: its attributes, and flags such as whether it shall be up. The kernel applies attributes before it
 /// sets the link up, so one message does both.
 pub(super) fn set_link(
     index: u32,
     object: &str,
     operation: &'static str,
     attributes: Vec<LinkAttribute>,
-    up: Option<bool>,
+    flags: &[(LinkFlags, bool)],
 ) -> Request {
     let mut message = LinkMessage::default();
     message.header.index = index;
-    if let Some(up) = up {
-        message.header.change_mask = LinkFlags::Up;
-        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    for (flag, on) in flags {
+        message.header.change_mask |= *flag;
+        message.header.flags.set(*flag, *on);
     }
     message.attributes = attributes;
     Request { message: RouteNetlinkMessage::SetLink(message), flags: 0, operation, object: object.to_owned() }

@@ -91,7 +91,7 @@ pub(super) fn add_default_route(gateway: IpAddr, index: u32, interface: &str) ->
     request(message, format!("{interface} (default via {gateway})"))
 }
 
-fn add_route(destination: IpNet, gateway: Option<IpAddr>, index: u32, interface: &str) -> Request {
+pub(super) fn add_route(destination: IpNet, gateway: Option<IpAddr>, index: u32, interface: &str) -> Request {
     let network = destination.trunc();
     let mut message = route_by(index, network.addr());
     message.header.destination_prefix_length = network.prefix_len();

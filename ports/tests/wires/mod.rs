@@ -26,7 +26,11 @@ pub(crate) fn settings(name: &str, addresses: &[&str]) -> InterfaceSettings {
         txqueuelen: None,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         default_gateways: Vec::new(),
+        on_link: Vec::new(),
         ipv6: true,
+        accept_ra: false,
+        arp: true,
+        loopback: true,
     }
 }
 

@@ -68,7 +68,11 @@ impl Namespace {
             txqueuelen: Some(TXQUEUELEN),
             addresses: vec![IpNet::V4(Ipv4Net::new_assert(address, 24))],
             default_gateways: gateway.map(IpAddr::V4).into_iter().collect(),
+            on_link: Vec::new(),
             ipv6: false,
+            accept_ra: false,
+            arp: true,
+            loopback: true,
         };
         self.net.within(|| Netlink::open()?.configure_interface(&settings))?
     }
