@@ -20,10 +20,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use vswitch_config::model::{
-    IpvlanMode, NetworkDriver, NetworkMode, PublishedPort, StormLimit, UnknownUnicast,
+    IpvlanMode, NetworkDriver, NetworkMode, PortDriver, PublishedPort, StormLimit, UnknownUnicast,
 };
 use vswitch_config::names::{ContainerName, NetworkName};
 use vswitch_config::{AllotError, Allotter, Config, model};
+use vswitch_ports::veth::Wiring;
 use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::guard::Guard;
 use vswitch_switch::nat::RuleCounters;
@@ -34,7 +35,7 @@ use vswitch_switch::{NetworkId, PortId};
 
 pub(crate) use self::control::run;
 
-use self::container::{Live, LivePort, Prepared, State};
+use self::container::{Live, LivePort, Prepared, State, Workshop};
 use self::lan::{Lan, LanKey, LiveUplink};
 use self::plan::Plan;
 use crate::dataplane::{Dataplane, DataplaneError, NewPort, Opened};
@@ -74,6 +75,8 @@ pub(crate) struct Daemon {
     /// The interfaces of the host that the switch is on.
     lans: HashMap<LanKey, Lan>,
     uplink: Option<LiveUplink>,
+    /// Where our ends of veth pairs are, once there is one.
+    wiring: Option<Wiring>,
     /// What was counted on each published port, for as long as it is published.
     rules: BTreeMap<(ContainerName, PublishedPort), Arc<RuleCounters>>,
     /// Counts what layer 3 was told.
@@ -92,6 +95,7 @@ impl Daemon {
             containers: BTreeMap::new(),
             lans: HashMap::new(),
             uplink: None,
+            wiring: None,
             rules: BTreeMap::new(),
             layer3_generation: 0,
             rootless,
@@ -114,8 +118,18 @@ impl Daemon {
         let specs: Vec<_> =
             plan.add_containers.iter().filter_map(|name| self.config.containers.get(name)).collect();
         let texts = files::Texts::new(&self.config, &host::resolv_conf());
-        let prepared =
-            container::prepare_all(&specs, &self.config.networks, self.dataplane.workers(), &texts);
+        let veth =
+            |spec: &&model::Container| spec.attachments.iter().any(|on| on.port_driver == PortDriver::Veth);
+        if self.wiring.is_none() && specs.iter().any(veth) {
+            self.wiring = Some(Wiring::create()?);
+        }
+        let workshop = Workshop {
+            networks: &self.config.networks,
+            workers: self.dataplane.workers(),
+            texts: &texts,
+            wiring: self.wiring.as_ref(),
+        };
+        let prepared = container::prepare_all(&specs, workshop);
         let mut ports = Vec::new();
         let added = plan.add_containers.clone();
         for (name, prepared) in plan.add_containers.into_iter().zip(prepared) {
@@ -149,14 +163,14 @@ impl Daemon {
 
     /// Makes a prepared container a live one; its ports come up when they are attached to the dataplane.
     fn settle(&mut self, name: ContainerName, prepared: Prepared) -> Result<Vec<NewPort>, DaemonError> {
-        let Prepared { namespaces, queues } = prepared;
+        let Prepared { namespaces, ports: prepared } = prepared;
         let mut live = self.containers.remove(&name).unwrap_or_default();
         for file in namespaces.iter().flat_map(|namespaces| namespaces.view.unbound()) {
             tracing::warn!("{name}: the host has no {file}, so the container has none of its own");
         }
         let attachments = self.config.containers.get(&name).map_or(&[][..], |spec| &spec.attachments);
         let mut ports = Vec::with_capacity(attachments.len());
-        for (place, (attachment, queues)) in attachments.iter().zip(queues).enumerate() {
+        for (place, (attachment, prepared)) in attachments.iter().zip(prepared).enumerate() {
             let (Some(network), Some(id)) =
                 (self.config.networks.get(&attachment.network), self.networks.get(&attachment.network))
             else {
@@ -167,7 +181,7 @@ impl Daemon {
                 Some(port) => port.id,
                 None => self.dataplane.add_port()?,
             };
-            let described = LivePort::describe(port, &queues);
+            let described = LivePort::describe(port, &prepared);
             match live.ports.get_mut(place) {
                 Some(port) => *port = described,
                 None => live.ports.push(described),
@@ -177,7 +191,7 @@ impl Daemon {
                 port: Port { network: *id, mtu: network.mtu, guard: guard(attachment) },
                 // With one MAC address for all, it tells nobody from the others.
                 mac: (!shares_mac(network)).then_some(attachment.mac_address),
-                queues,
+                queues: prepared.queues,
             });
         }
         live.namespaces = namespaces;
@@ -211,6 +225,7 @@ impl Daemon {
             for port in live.ports {
                 self.dataplane.detach(port.id);
                 self.dataplane.remove_port(port.id);
+                unplug(self.wiring.as_ref(), port.end.as_deref());
             }
         }
         self.allotter.release(name);
@@ -228,8 +243,9 @@ impl Daemon {
         }
         // Descriptors would keep a namespace alive that its owner deleted.
         live.namespaces = None;
-        for port in &live.ports {
+        for port in &mut live.ports {
             self.dataplane.detach(port.id);
+            unplug(self.wiring.as_ref(), port.end.take().as_deref());
         }
         self.refresh_layer3();
     }
@@ -267,6 +283,15 @@ impl Daemon {
                 Err(error) => self.take_down(&name, &error.to_string()),
             }
         }
+    }
+}
+
+/// Removes a veth pair whose port is gone; with the container's namespace it may be gone already.
+fn unplug(wiring: Option<&Wiring>, end: Option<&str>) {
+    if let (Some(wiring), Some(end)) = (wiring, end)
+        && let Err(error) = wiring.disconnect(end)
+    {
+        tracing::warn!("{error}");
     }
 }
 

@@ -85,6 +85,7 @@ fn end_settings(end: &str) -> InterfaceSettings {
         default_gateways: Vec::new(),
         on_link: Vec::new(),
         ipv6: false,
+        link_local: true,
         accept_ra: false,
         arp: false,
         loopback: false,

@@ -29,6 +29,7 @@ fn settings(name: &str, addresses: &[&str], gateways: &[&str]) -> InterfaceSetti
         default_gateways: gateways.iter().map(|address| address.parse().unwrap()).collect(),
         on_link: Vec::new(),
         ipv6: true,
+        link_local: true,
         accept_ra: false,
         arp: true,
         loopback: true,

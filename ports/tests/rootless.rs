@@ -122,6 +122,7 @@ fn hold_a_container() {
             default_gateways: vec!["10.7.0.254".parse().unwrap()],
             on_link: Vec::new(),
             ipv6: false,
+            link_local: true,
             accept_ra: false,
             arp: true,
             loopback: true,

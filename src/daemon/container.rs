@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ipnet::IpNet;
-use vswitch_config::model::{Attachment, Container, Netns, NetnsRef, Network, NetworkMode, PortDriver};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use vswitch_config::model::{
+    Attachment, Container, IpvlanMode, Netns, NetnsRef, Network, NetworkDriver, NetworkMode, PortDriver,
+};
 use vswitch_config::names::NetworkName;
 use vswitch_ports::device::PortDevice;
 use vswitch_ports::netlink::{InterfaceSettings, Netlink};
 use vswitch_ports::netns::NetNs;
+use vswitch_ports::veth::Wiring;
 use vswitch_ports::view::{ContainerView, ViewFiles};
 use vswitch_ports::{Result, plain_tap, tap};
 use vswitch_switch::{Device, PortId};
@@ -60,12 +63,15 @@ pub(super) struct LivePort {
     pub(super) driver: &'static str,
     pub(super) offloads: Vec<&'static str>,
     pub(super) queues: usize,
+    /// Our end of a veth pair, by name.
+    pub(super) end: Option<String>,
 }
 
 impl LivePort {
     /// Describes a port by its queues, which are all alike.
-    pub(super) fn describe(id: PortId, queues: &[PortDevice]) -> Self {
+    pub(super) fn describe(id: PortId, PreparedPort { queues, end }: &PreparedPort) -> Self {
         Self {
+            end: end.clone(),
             id,
             driver: queues.first().map_or("none", PortDevice::driver),
             offloads: queues.first().map(|device| device.offloads().names().collect()).unwrap_or_default(),
@@ -78,21 +84,42 @@ impl LivePort {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) namespaces: Option<Namespaces>,
-    /// For each attachment, one device per worker.
-    pub(super) queues: Vec<Vec<PortDevice>>,
+    /// One for each attachment.
+    pub(super) ports: Vec<PreparedPort>,
+}
+
+/// The devices of an attachment.
+#[derive(Debug)]
+pub(super) struct PreparedPort {
+    /// One device per worker.
+    pub(super) queues: Vec<PortDevice>,
+    /// Our end of a veth pair, by name.
+    pub(super) end: Option<String>,
+}
+
+impl PreparedPort {
+    fn of(queues: Vec<PortDevice>) -> Self {
+        Self { queues, end: None }
+    }
+}
+
+/// What containers are prepared with.
+#[derive(Clone, Copy)]
+pub(super) struct Workshop<'a> {
+    pub(super) networks: &'a BTreeMap<NetworkName, Network>,
+    /// How many queues each port needs.
+    pub(super) workers: usize,
+    pub(super) texts: &'a Texts,
+    /// Where our ends of veth pairs go; there is one if any container has such a port.
+    pub(super) wiring: Option<&'a Wiring>,
 }
 
 /// Prepares many containers at once, answering in their order: making a namespace is mostly waiting for the
 /// kernel, and a hundred must not take a second.
-pub(super) fn prepare_all(
-    specs: &[&Container],
-    networks: &BTreeMap<NetworkName, Network>,
-    workers: usize,
-    texts: &Texts,
-) -> Vec<Result<Prepared>> {
+pub(super) fn prepare_all(specs: &[&Container], workshop: Workshop<'_>) -> Vec<Result<Prepared>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(specs.len());
     if threads <= 1 {
-        return specs.iter().map(|spec| prepare(spec, networks, workers, texts)).collect();
+        return specs.iter().map(|spec| workshop.prepare(spec)).collect();
     }
     let next = AtomicUsize::new(0);
     let work = || {
@@ -100,7 +127,7 @@ pub(super) fn prepare_all(
         loop {
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(spec) = specs.get(place) else { return done };
-            done.push((place, prepare(spec, networks, workers, texts)));
+            done.push((place, workshop.prepare(spec)));
         }
     };
     let mut all: Vec<_> = std::thread::scope(|scope| {
@@ -114,78 +141,82 @@ pub(super) fn prepare_all(
     all.into_iter().map(|(_, prepared)| prepared).collect()
 }
 
-fn prepare(
-    spec: &Container,
-    networks: &BTreeMap<NetworkName, Network>,
-    workers: usize,
-    texts: &Texts,
-) -> Result<Prepared> {
-    let net = match (&spec.network_mode, &spec.netns) {
-        (NetworkMode::Host | NetworkMode::Container(_), _) => {
-            return Ok(Prepared { namespaces: None, queues: Vec::new() });
-        }
-        (_, Netns::New) => NetNs::create()?,
-        (_, Netns::Existing(NetnsRef::Name(name))) => NetNs::open_name(name)?,
-        (_, Netns::Existing(NetnsRef::Path(path))) => NetNs::open_path(path)?,
-        (_, Netns::Existing(NetnsRef::Pid(pid))) => NetNs::of_pid(*pid)?,
-    };
-    let queues = net.within(|| plug_in(spec, networks, workers))??;
-    let files = ViewFiles { hosts: &texts.hosts(spec), resolv_conf: &texts.resolv_conf(spec) };
-    let view = ContainerView::create(&net, &spec.hostname, &files)?;
-    Ok(Prepared { namespaces: Some(Namespaces { net, view }), queues })
-}
-
-/// Makes and sets up a container's interfaces, from inside its namespace.
-fn plug_in(
-    spec: &Container,
-    networks: &BTreeMap<NetworkName, Network>,
-    workers: usize,
-) -> Result<Vec<Vec<PortDevice>>> {
-    let mut netlink = Netlink::open()?;
-    if spec.attachments.is_empty() {
-        netlink.set_up(vswitch_ports::netlink::LOOPBACK_INDEX)?;
-    }
-    let mut all = Vec::with_capacity(spec.attachments.len());
-    for attachment in &spec.attachments {
-        let name = attachment.interface_name.as_str();
-        let queues = match attachment.port_driver {
-            PortDriver::Tap => tap::create(name, workers)?.into_iter().map(PortDevice::Tap).collect(),
-            PortDriver::TapPlain => vec![PortDevice::PlainTap(plain_tap::create(name)?)],
-            // The device is built in `ports` at this moment; a configuration cannot ask for it before.
-            PortDriver::Veth => return Err(no_veth(name)),
+impl Workshop<'_> {
+    fn prepare(&self, spec: &Container) -> Result<Prepared> {
+        let net = match (&spec.network_mode, &spec.netns) {
+            (NetworkMode::Host | NetworkMode::Container(_), _) => {
+                return Ok(Prepared { namespaces: None, ports: Vec::new() });
+            }
+            (_, Netns::New) => NetNs::create()?,
+            (_, Netns::Existing(NetnsRef::Name(name))) => NetNs::open_name(name)?,
+            (_, Netns::Existing(NetnsRef::Path(path))) => NetNs::open_path(path)?,
+            (_, Netns::Existing(NetnsRef::Pid(pid))) => NetNs::of_pid(*pid)?,
         };
-        let mtu = networks.get(&attachment.network).map_or(1500, |network| network.mtu);
-        netlink.configure_interface(&interface_settings(attachment, mtu))?;
-        all.push(queues);
+        let ports = net.within(|| self.plug_in(spec))??;
+        let files = ViewFiles { hosts: &self.texts.hosts(spec), resolv_conf: &self.texts.resolv_conf(spec) };
+        let view = ContainerView::create(&net, &spec.hostname, &files)?;
+        Ok(Prepared { namespaces: Some(Namespaces { net, view }), ports })
     }
-    Ok(all)
+
+    /// Makes and sets up a container's interfaces, from inside its namespace.
+    fn plug_in(&self, spec: &Container) -> Result<Vec<PreparedPort>> {
+        let mut netlink = Netlink::open()?;
+        if spec.attachments.is_empty() {
+            netlink.set_up(vswitch_ports::netlink::LOOPBACK_INDEX)?;
+        }
+        let mut all = Vec::with_capacity(spec.attachments.len());
+        for attachment in &spec.attachments {
+            let name = attachment.interface_name.as_str();
+            let port = match (attachment.port_driver, self.wiring) {
+                (PortDriver::TapPlain, _) => {
+                    PreparedPort::of(vec![PortDevice::PlainTap(plain_tap::create(name)?)])
+                }
+                (PortDriver::Veth, Some(wiring)) => {
+                    let end = next_end();
+                    let sockets = wiring.connect(name, &end, self.workers)?;
+                    let queues = sockets.into_iter().map(PortDevice::Packet).collect();
+                    PreparedPort { queues, end: Some(end) }
+                }
+                (PortDriver::Tap | PortDriver::Veth, _) => PreparedPort::of(
+                    tap::create(name, self.workers)?.into_iter().map(PortDevice::Tap).collect(),
+                ),
+            };
+            let network = self.networks.get(&attachment.network);
+            netlink.configure_interface(&interface_settings(attachment, network))?;
+            all.push(port);
+        }
+        Ok(all)
+    }
 }
 
-fn no_veth(name: &str) -> vswitch_ports::Error {
-    let cause = std::io::ErrorKind::Unsupported.into();
-    vswitch_ports::Error::Netlink {
-        operation: "make the veth",
-        object: name.to_owned(),
-        cause,
-        explanation: None,
-    }
+/// A name for our end of a veth pair, another one each time.
+fn next_end() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("port{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn interface_settings(attachment: &Attachment, mtu: u16) -> InterfaceSettings {
+fn interface_settings(attachment: &Attachment, network: Option<&Network>) -> InterfaceSettings {
     let ipv4 = attachment.ipv4_address.map(IpNet::V4);
     let ipv6 = attachment.ipv6_address.map(IpNet::V6);
     let gateways = attachment.gateway4.map(Into::into).into_iter().chain(attachment.gateway6.map(Into::into));
+    let everything4 = attachment.default_on_device4.then(|| IpNet::V4(Ipv4Net::default()));
+    let everything6 = attachment.default_on_device6.then(|| IpNet::V6(Ipv6Net::default()));
+    let driver = network.map(|network| &network.driver);
     InterfaceSettings {
         name: attachment.interface_name.to_string(),
         mac: Some(attachment.mac_address.octets()),
-        mtu: mtu.into(),
+        mtu: network.map_or(1500, |network| network.mtu).into(),
         txqueuelen: Some(TXQUEUELEN),
         addresses: ipv4.into_iter().chain(ipv6).collect(),
         default_gateways: gateways.collect(),
-        on_link: Vec::new(),
+        on_link: everything4.into_iter().chain(everything6).collect(),
         ipv6: ipv6.is_some(),
+        // All members of such a network have one MAC address, and would have one link-local address.
+        link_local: !matches!(driver, Some(NetworkDriver::Ipvlan { .. })),
+        // The routes are those of the configuration, by `gw_priority`.
         accept_ra: false,
-        arp: true,
+        // Where everything is routed there is nobody to ask.
+        arp: !matches!(driver, Some(NetworkDriver::Ipvlan { mode: IpvlanMode::L3, .. })),
         loopback: true,
     }
 }

@@ -190,7 +190,12 @@ pub(super) fn open_tap(uplink: &TapUplink, workers: usize) -> Result<Opened> {
         txqueuelen: Some(TXQUEUELEN),
         addresses: addresses.collect(),
         default_gateways: Vec::new(),
+        on_link: Vec::new(),
         ipv6: uplink.ipv6.is_some(),
+        link_local: true,
+        accept_ra: false,
+        arp: true,
+        loopback: false,
     })?;
     let wire = queues.into_iter().map(PortDevice::Tap).collect();
     // Our end's, which only the host ever sees: the kernel chose its own at random, and two are never alike.

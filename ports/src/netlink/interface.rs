@@ -33,6 +33,9 @@ pub struct InterfaceSettings {
     pub on_link: Vec<IpNet>,
     /// Whether the interface speaks IPv6 at all; without, it has not even a link-local address.
     pub ipv6: bool,
+    /// Whether it makes a link-local address from its MAC address, if it speaks IPv6. Without, where several interfaces
+    /// of one LAN have the same MAC address, they would take each other's for a duplicate.
+    pub link_local: bool,
     /// Whether router advertisements may give it addresses and routes beside those above. Without, the kernel is
     /// told to ignore them, as far as `/proc/sys` may be written.
     pub accept_ra: bool,
@@ -54,7 +57,8 @@ impl Netlink {
         let mut attributes = vec![LinkAttribute::Mtu(settings.mtu)];
         attributes.extend(settings.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
         attributes.extend(settings.txqueuelen.map(LinkAttribute::TxQueueLen));
-        if !settings.ipv6 && !ipv6_disabled(&settings.name) {
+        let mute = !settings.ipv6 && !ipv6_disabled(&settings.name);
+        if mute || !settings.link_local {
             attributes.push(without_link_local_address());
         }
 

@@ -28,6 +28,7 @@ pub(crate) fn settings(name: &str, addresses: &[&str]) -> InterfaceSettings {
         default_gateways: Vec::new(),
         on_link: Vec::new(),
         ipv6: true,
+        link_local: true,
         accept_ra: false,
         arp: true,
         loopback: true,

@@ -70,6 +70,7 @@ impl Namespace {
             default_gateways: gateway.map(IpAddr::V4).into_iter().collect(),
             on_link: Vec::new(),
             ipv6: false,
+            link_local: true,
             accept_ra: false,
             arp: true,
             loopback: true,
