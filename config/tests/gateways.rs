@@ -154,6 +154,18 @@ fn a_free_host_port_stays_when_other_lines_change() {
 }
 
 #[test]
+fn who_has_a_choice_steps_aside_for_who_has_none() {
+    let config = accepted(&format!(
+        "{UPLINK}[networks.n]\nipam = [{{ subnet = \"10.0.0.0/24\" }}]\n\
+         [containers.a]\nports = [\"8080-8082:80\", \"192.0.2.10:8081-8089:81\"]\n[containers.b]\nports = [\"[2001:db8::10]:8080:80\"]\n\
+         [networks.m]\nenable_ipv6 = true\n[containers.b.networks]\nm = {{}}\n"
+    ));
+    let hosts: Vec<_> = ports_of(&config, "a").iter().map(|port| port.host_ports.0).collect();
+    assert_eq!(hosts, [8081, 8082], "8080 is taken in IPv6, which the first would have too");
+    assert_eq!(ports_of(&config, "b")[0].host_ports.0, 8080);
+}
+
+#[test]
 fn published_ports_print_as_docker_writes_them() {
     let config = accepted(&format!(
         "{UPLINK}[networks.n]\nipam = [{{ subnet = \"10.0.0.0/24\" }}, {{ subnet = \"fd00::/64\" }}]\n[containers.x]\n\
