@@ -274,3 +274,17 @@ fn exposing_more_than_there_are_host_ports_is_one_error() {
     let diagnostics = load_with(&text, DEFAULT_EPHEMERAL_PORTS).expect_err("there are 8191");
     assert!(diagnostics.ends_with("1 error in vswitch.toml\n"), "{diagnostics}");
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_accepted() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md"));
+    let page = page.expect("the page is in the tree");
+    let examples: Vec<_> =
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 5);
+    for example in examples {
+        let has_uplink = example.contains("[uplink] ") || example.contains("[uplink]\n");
+        let uplink = if has_uplink { "" } else { UPLINK };
+        accepted(&format!("{uplink}{example}"));
+    }
+}

@@ -151,7 +151,7 @@ fn plug_in(
         let queues = match attachment.port_driver {
             PortDriver::Tap => tap::create(name, workers)?.into_iter().map(PortDevice::Tap).collect(),
             PortDriver::TapPlain => vec![PortDevice::PlainTap(plain_tap::create(name)?)],
-            // The device is built in `ports` at this moment; a configuration cannot ask for it before.
+            // `ports` has no such device yet.
             PortDriver::Veth => return Err(no_veth(name)),
         };
         let mtu = networks.get(&attachment.network).map_or(1500, |network| network.mtu);
