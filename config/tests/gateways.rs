@@ -157,7 +157,7 @@ fn a_free_host_port_stays_when_other_lines_change() {
 fn who_has_a_choice_steps_aside_for_who_has_none() {
     let config = accepted(&format!(
         "{UPLINK}[networks.n]\nipam = [{{ subnet = \"10.0.0.0/24\" }}]\n\
-         [containers.a]\nports = [\"8080-8082:80\", \"192.0.2.10:8081-8089:81\"]\n[containers.b]\nports = [\"[2001:db8::10]:8080:80\"]\n\
+         [containers.a]\nnetworks = [\"n\"]\nports = [\"8080-8082:80\", \"192.0.2.10:8081-8089:81\"]\n[containers.b]\nports = [\"[2001:db8::10]:8080:80\"]\n\
          [networks.m]\nenable_ipv6 = true\n[containers.b.networks]\nm = {{}}\n"
     ));
     let hosts: Vec<_> = ports_of(&config, "a").iter().map(|port| port.host_ports.0).collect();
