@@ -47,6 +47,7 @@ impl Nat {
             kind: addressee.kind,
             mapping: addressee.mapping,
             initiator: Side::Outside,
+            turns: rules.leads_inside(tuple.source.address.ip(tuple.family)),
         };
         let passage = self
             .admit(rules, addressee.owner, tuple.protocol, keep, now)
@@ -157,7 +158,7 @@ fn one_to_one<'a>(rules: &NatRules, tuple: &Tuple) -> Option<Addressee<'a>> {
 }
 
 fn routed<'a>(rules: &'a NatRules, packet: &Packet, tuple: &Tuple) -> Option<Addressee<'a>> {
-    let network = rules.routed(tuple.destination.address.ip(tuple.family))?;
+    let network = rules.networks.routed(tuple.destination.address.ip(tuple.family))?;
     let rule = match packet.icmp_query {
         Some(_) => rules.published.any_of(tuple.family, network, tuple.destination.address),
         None => rules.published.of_container(tuple.protocol, tuple.family, network, tuple.destination),

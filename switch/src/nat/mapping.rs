@@ -10,8 +10,6 @@
 //! Bounds: a mapping is made only with a connection, of which there are so many, and outlives it by the hold; so
 //! there are twice as many places as for connections, and when they are full, no new mapping.
 
-use std::collections::HashMap;
-
 use crate::address::{Address, Endpoint, Family};
 use crate::conntrack::{Index, Linked, Links, Owners, Slab};
 use crate::drop_reason::DropReason;
@@ -75,7 +73,7 @@ pub(super) struct Mappings {
     by_inside: Index,
     hosts: Hosts,
     pools: Vec<Pool>,
-    pool_of: HashMap<(Address, Family, u8), u16>,
+    by_public: Index,
     random: Random,
     seed: Seed,
 }
@@ -88,7 +86,7 @@ impl Mappings {
             by_inside: Index::new(capacity),
             hosts: Hosts::new(2 * capacity, seed),
             pools: Vec::new(),
-            pool_of: HashMap::new(),
+            by_public: Index::new(1),
             random: Random::new(seed),
             seed,
         }
@@ -108,8 +106,8 @@ impl Mappings {
         public: Endpoint,
         owners: &Owners,
     ) -> Option<Recipient> {
-        let pool = self.pool_of.get(&(public.address, family, protocol))?;
-        let place = self.pools[usize::from(*pool)].at(public.port)?;
+        let pool = self.known_pool(public.address, family, protocol)?;
+        let place = self.pools[usize::from(pool)].at(public.port)?;
         let mapping = &self.mappings[place];
         if mapping.connections == 0 || !self.hosts.lives(mapping.host, owners) {
             return None;
@@ -157,7 +155,7 @@ impl Mappings {
         let mapping = &self.mappings[place];
         let pool = &self.pools[usize::from(mapping.pool)];
         let public = Endpoint { address: pool.address, port: mapping.port };
-        rules.shared_addresses(pool.family).any(|address| address == pool.address)
+        rules.is_shared(pool.family, pool.address)
             && rules.published.around(pool.protocol, pool.family, public).is_none()
     }
 
@@ -254,14 +252,14 @@ impl Mappings {
     /// An outside endpoint for a new mapping. A host that has mappings stays with its address, even if others have
     /// ports left (RFC 4787 REQ-2, RFC 7857 §4); one that has none begins at an address that its own decides.
     fn choose(&mut self, rules: &NatRules, host: u32, sender: &Sender) -> Result<(u16, u16), DropReason> {
+        let record = *self.hosts.at(host);
+        if record.mappings > 0 && rules.is_shared(sender.family, record.external) {
+            return self.port_of(rules, record.external, sender).ok_or(DropReason::NoExternalPort);
+        }
         let addresses = rules.shared_addresses(sender.family);
         let count = addresses.clone().count();
         if count == 0 {
             return Err(DropReason::NoExternalAddress);
-        }
-        let record = *self.hosts.at(host);
-        if record.mappings > 0 && addresses.clone().any(|address| address == record.external) {
-            return self.port_of(rules, record.external, sender).ok_or(DropReason::NoExternalPort);
         }
         let hash = self.hosts.hash(record.network, record.family, record.address);
         let first = usize::try_from(hash % count as u64).unwrap_or(0);
@@ -301,13 +299,26 @@ impl Mappings {
     }
 
     fn pool(&mut self, address: Address, family: Family, protocol: u8) -> Option<u16> {
-        if let Some(pool) = self.pool_of.get(&(address, family, protocol)) {
-            return Some(*pool);
+        if let Some(pool) = self.known_pool(address, family, protocol) {
+            return Some(pool);
         }
         let pool = u16::try_from(self.pools.len()).ok()?;
         self.pools.push(Pool::new(address, family, protocol));
-        self.pool_of.insert((address, family, protocol), pool);
+        self.by_public.insert(self.pool_hash(address, family, protocol), u32::from(pool));
         Some(pool)
+    }
+
+    fn known_pool(&self, address: Address, family: Family, protocol: u8) -> Option<u16> {
+        let pool = self.by_public.find(self.pool_hash(address, family, protocol), |place| {
+            let pool = &self.pools[place as usize];
+            (pool.address, pool.family, pool.protocol) == (address, family, protocol)
+        })?;
+        u16::try_from(pool).ok()
+    }
+
+    fn pool_hash(&self, address: Address, family: Family, protocol: u8) -> u64 {
+        let [a0, a1]: [u64; 2] = zerocopy::transmute!(address);
+        self.seed.hash_key([a0, a1, family as u64, u64::from(protocol), 0x706f_6f6c])
     }
 
     fn hold(&mut self, place: u32, now: u32) {
