@@ -8,7 +8,7 @@
 //! that is full is copied in microseconds. The number of segments
 //! follows from the capacity, such that a full one holds about [`SEGMENT`] entries; it never changes.
 //!
-//! A segment is at most four fifths full and grows by a quarter, so that an entry costs 7.5 to 9.4 bytes.
+//! A segment is at most four fifths full and grows by a half, so that an entry costs 7.5 to 11.25 bytes.
 
 /// Entries per segment when the index is full.
 const SEGMENT: usize = 2048;
@@ -124,7 +124,7 @@ impl Segment {
     }
 
     fn grow(&mut self) {
-        let size = (self.slots.len() + self.slots.len() / 4).max(SMALLEST);
+        let size = (self.slots.len() + self.slots.len() / 2).max(SMALLEST);
         let slots = std::mem::replace(&mut self.slots, vec![EMPTY; size].into());
         for slot in slots.into_iter().filter(|slot| slot[0] != 0) {
             self.put(slot);
@@ -191,7 +191,7 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn an_entry_costs_at_most_a_tenth_more_than_nine_and_a_half_bytes() {
+    fn an_entry_costs_at_most_eleven_and_a_half_bytes() {
         let (mut index, seed) = (Index::new(100_000), Seed::new(1));
         let mut worst = 0;
         for n in 0..100_000_u32 {
@@ -200,7 +200,7 @@ mod tests {
                 worst = worst.max(index.bytes() * 100 / n as usize);
             }
         }
-        assert!(worst <= 1045, "{worst} hundredths of a byte");
+        assert!(worst <= 1150, "{worst} hundredths of a byte");
     }
 
     proptest! {

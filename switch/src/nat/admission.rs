@@ -82,7 +82,7 @@ impl Nat {
         if let Some(mapping) = candidate.mapping {
             self.mappings.use_by_one(mapping);
             if candidate.initiator == Side::Inside {
-                self.peers.join(&mut self.table, place);
+                self.peers.join(&mut self.table, &mut self.mappings, place);
             }
         }
         self.passage(place, candidate.initiator).ok_or(DropReason::ConnectionTableFull)
@@ -107,9 +107,9 @@ impl Nat {
 
     /// Removes a connection and what depends on it.
     pub(super) fn remove(&mut self, place: u32, now: u32) {
-        self.peers.leave(&mut self.table, place);
         let mapping = self.table.at(place).map(|connection| connection.mapping);
         if let Some(mapping) = mapping.filter(|mapping| *mapping != NONE) {
+            self.peers.leave(&mut self.table, &mut self.mappings, place);
             self.mappings.leave_by_one(mapping, now);
         }
         self.table.remove(place);

@@ -118,7 +118,8 @@ impl Nat {
     fn has_sent(&mut self, rules: &NatRules, mapping: u32, tuple: &Tuple, now: u32) -> bool {
         const MET_AT_ONCE: usize = 32;
         for _ in 0..MET_AT_ONCE {
-            let Some(place) = self.peers.any(&self.table, mapping, tuple.source.address) else {
+            let Some(place) = self.peers.any(&self.table, &mut self.mappings, mapping, tuple.source.address)
+            else {
                 return false;
             };
             if !self.table.over(place, &rules.timeouts, now) {

@@ -1,8 +1,9 @@
 //! Port mappings: which outside endpoint stands for which inside endpoint.
 //!
 //! # Theory of operation
-//! A mapping is found by its inside endpoint (of its host, see [`super::host`]), with the remote address too where
-//! mappings depend on it, and by its outside endpoint, in that address's [`Pool`]. It counts its connections. One
+//! A mapping is found by its outside endpoint, in that address's [`Pool`], and by its inside endpoint (of its host,
+//! see [`super::host`]), with the remote address too where mappings depend on it. Most kept their inside port, and
+//! are found where that port is in the pool of the host's address; the index has only the others. It counts its connections. One
 //! without any is held for a while: its own inside endpoint takes it up again with the same port, others do not
 //! get the port (RFC 6888 REQ-8), and nothing comes in by it. When ports run out, the one held longest is given
 //! up early where that is safe.
@@ -11,7 +12,7 @@
 //! there are twice as many places as for connections, and when they are full, no new mapping.
 
 use crate::address::{Address, Endpoint, Family};
-use crate::conntrack::{Index, Linked, Links, Owners, Slab};
+use crate::conntrack::{Index, Linked, Links, NONE, Owners, Slab};
 use crate::drop_reason::DropReason;
 use crate::hash::Seed;
 use crate::id::{NetworkId, PortId};
@@ -36,8 +37,19 @@ pub(super) struct PortMapping {
     port: u16,
     inside_port: u16,
     scope: Mapping,
-    /// Whether it is found by its inside endpoint.
-    found: bool,
+    way: Way,
+    /// One of its connections from inside, or none; what [`super::peers`] need not know.
+    first: u32,
+}
+
+/// How a mapping is found by its inside endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// It has the same port outside, and any recipient.
+    ByPort,
+    ByIndex,
+    /// Not at all, any more.
+    Lost,
 }
 
 impl Linked for PortMapping {
@@ -159,6 +171,11 @@ impl Mappings {
             && rules.published.around(pool.protocol, pool.family, public).is_none()
     }
 
+    /// Its connection that [`super::peers`] need not know, for them to set.
+    pub(super) fn first(&mut self, place: u32) -> &mut u32 {
+        &mut self.mappings[place].first
+    }
+
     /// One more connection uses it.
     pub(super) fn use_by_one(&mut self, place: u32) {
         let mapping = &mut self.mappings[place];
@@ -209,11 +226,20 @@ impl Mappings {
     }
 
     fn find(&self, scope: Mapping, host: u32, sender: &Sender) -> Option<u32> {
-        let remote = remote(scope, sender);
-        let hash = self.hash(host, sender.inside.port, sender.protocol, remote);
-        self.by_inside.find(hash, |place| {
+        let inside = sender.inside.port;
+        let is_it = |place: u32, way| {
             let mapping = &self.mappings[place];
-            (mapping.host, mapping.inside_port, mapping.scope) == (host, sender.inside.port, scope)
+            (mapping.way, mapping.host, mapping.inside_port, mapping.scope) == (way, host, inside, scope)
+        };
+        let pool = self.known_pool(self.hosts.at(host).external, sender.family, sender.protocol);
+        let same_port = pool.and_then(|pool| self.pools[usize::from(pool)].at(inside));
+        if let Some(place) = same_port.filter(|place| is_it(*place, Way::ByPort)) {
+            return Some(place);
+        }
+        let remote = remote(scope, sender);
+        self.by_inside.find(self.hash(host, inside, sender.protocol, remote), |place| {
+            let mapping = &self.mappings[place];
+            is_it(place, Way::ByIndex)
                 && mapping.remote == remote
                 && self.pools[usize::from(mapping.pool)].protocol == sender.protocol
         })
@@ -223,7 +249,11 @@ impl Mappings {
         let (pool, port) = self.choose(rules, host, sender)?;
         self.hosts.at_mut(host).external = self.pools[usize::from(pool)].address;
         let remote = remote(rules.mapping, sender);
-        let found = rules.mapping != Mapping::AddressAndPortDependent;
+        let way = match rules.mapping {
+            Mapping::EndpointIndependent if port == sender.inside.port => Way::ByPort,
+            Mapping::EndpointIndependent | Mapping::AddressDependent => Way::ByIndex,
+            Mapping::AddressAndPortDependent => Way::Lost,
+        };
         let place = self
             .mappings
             .insert(PortMapping {
@@ -236,12 +266,13 @@ impl Mappings {
                 port,
                 inside_port: sender.inside.port,
                 scope: rules.mapping,
-                found,
+                way,
+                first: NONE,
             })
             .ok_or(DropReason::NoExternalPort)?;
         self.pools[usize::from(pool)].take(port, place);
         self.hosts.at_mut(host).mappings += 1;
-        if found {
+        if way == Way::ByIndex {
             let hash = self.hash(host, sender.inside.port, sender.protocol, remote);
             self.by_inside.insert(hash, place);
         }
@@ -345,12 +376,12 @@ impl Mappings {
     /// Lets new connections of its inside endpoint find it no more.
     fn lose(&mut self, place: u32) {
         let mapping = self.mappings[place];
-        if mapping.found {
+        if mapping.way == Way::ByIndex {
             let protocol = self.pools[usize::from(mapping.pool)].protocol;
             let hash = self.hash(mapping.host, mapping.inside_port, protocol, mapping.remote);
             self.by_inside.remove(hash, place);
-            self.mappings[place].found = false;
         }
+        self.mappings[place].way = Way::Lost;
     }
 
     fn hash(&self, host: u32, inside_port: u16, protocol: u8, remote: Address) -> u64 {
