@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use vswitch_switch::DropReason;
-use vswitch_switch::nat::{Filtering, NatMode};
+use vswitch_switch::nat::{Filtering, NatMode, NatNetworks, NetworkNat};
 
 use super::world::{ACK, FIN, SYN, TCP, World, external, host, network, owner, remote};
 
@@ -32,7 +32,9 @@ fn rfc6888_req_4_and_5_an_attachment_has_so_many_and_no_more() {
 #[test]
 fn rfc6888_req_6_translation_can_be_turned_off() {
     let mut world = World::new();
-    world.obey(|rules| rules.networks.get_mut(&network(0)).unwrap().mode = NatMode::None);
+    let subnets = vec!["10.0.0.0/24".parse().unwrap()];
+    let nat = NetworkNat { mode: NatMode::None, subnets };
+    world.obey(|rules| rules.networks = NatNetworks::new([(network(0), nat)]));
     let left = world.out(host(2, 5000), remote(1, 1)).unwrap();
     assert_eq!(left.source, host(2, 5000));
     assert_eq!(world.arrive(remote(1, 1), host(2, 5000)).unwrap().destination, host(2, 5000));
