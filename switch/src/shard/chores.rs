@@ -15,6 +15,7 @@ use vswitch_wire::MacAddr;
 
 use super::Shard;
 use crate::device::Device;
+use crate::drop_reason::DropReason;
 use crate::gateway::{advertise, announce};
 use crate::hash::Seed;
 use crate::id::NetworkId;
@@ -167,19 +168,23 @@ impl<D: Device> Shard<D> {
         let mut asks = Vec::new();
         let mut failed = Vec::new();
         let next = router.neighbors(|neighbors| {
-            neighbors.due(now, |ask| asks.push(ask), |held, _| failed.push(held));
+            neighbors.due(now, |ask| asks.push(ask), |held, reason| failed.push((held, reason)));
             neighbors.next_due()
         });
         for ask in asks {
             if let Some(gateway) = tables.network(ask.network).and_then(|network| network.gateway.as_deref())
+                && announce::ask(gateway, ask.address, ask.unicast, &mut self.own)
             {
-                if announce::ask(gateway, ask.address, ask.unicast, &mut self.own) {
-                    self.send_own_to_all(tables, ask.network);
-                }
+                self.send_own_to_all(tables, ask.network);
             }
         }
-        // They walk again, find the neighbour failed, and their senders are told.
-        self.again.append(&mut failed);
+        for (held, reason) in failed {
+            match reason {
+                // It walks again, finds the neighbour failed, and its sender is told.
+                DropReason::NeighborUnreachable => self.again.push(held),
+                reason => self.count_drop(held.ingress, reason),
+            }
+        }
         next
     }
 }
