@@ -208,7 +208,8 @@ impl Walk<'_> {
                 .or(translated.to.map(|_| Address(headers.destination_ip))),
             to: translated.to,
             connection: Some(translated.connection),
-            cacheable: translated.cacheable,
+            // A hairpin belongs to two connections, and an answer kept knows of one.
+            cacheable: translated.cacheable && translated.hairpin.is_none(),
         })
     }
 
