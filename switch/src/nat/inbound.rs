@@ -132,10 +132,7 @@ impl Nat {
 }
 
 fn published<'a>(rules: &'a NatRules, tuple: &Tuple) -> Option<Addressee<'a>> {
-    let (rule, inside) = rules.published.lookup(tuple.protocol, tuple.family, tuple.destination)?;
-    if !rules.is_own(tuple.destination.address.ip(tuple.family)) {
-        return None;
-    }
+    let (rule, inside) = rules.published_to(tuple.protocol, tuple.family, tuple.destination)?;
     Some(Addressee {
         inside,
         network: rule.network,

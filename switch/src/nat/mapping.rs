@@ -155,9 +155,12 @@ impl Mappings {
                 .add(sender.network, sender.owner, sender.family, sender.inside.address, owners)
                 .ok_or(DropReason::NoExternalPort)?,
         };
+        // Counted before it is made: a port taken from a held mapping may be the host's own last one's, and the host
+        // must not go with that.
+        self.hosts.at_mut(host).mappings += 1;
         let made = self.make(rules, host, sender, now);
-        if made.is_err() && self.hosts.at(host).mappings == 0 {
-            self.hosts.remove(host);
+        if made.is_err() {
+            self.uncount(host);
         }
         made
     }
@@ -271,7 +274,6 @@ impl Mappings {
             })
             .ok_or(DropReason::NoExternalPort)?;
         self.pools[usize::from(pool)].take(port, place);
-        self.hosts.at_mut(host).mappings += 1;
         if way == Way::ByIndex {
             let hash = self.hash(host, sender.inside.port, sender.protocol, remote);
             self.by_inside.insert(hash, place);
@@ -281,10 +283,11 @@ impl Mappings {
     }
 
     /// An outside endpoint for a new mapping. A host that has mappings stays with its address, even if others have
-    /// ports left (RFC 4787 REQ-2, RFC 7857 §4); one that has none begins at an address that its own decides.
+    /// ports left (RFC 4787 REQ-2, RFC 7857 §4); one that has none (but the one to be) begins
+    /// at an address that its own decides.
     fn choose(&mut self, rules: &NatRules, host: u32, sender: &Sender) -> Result<(u16, u16), DropReason> {
         let record = *self.hosts.at(host);
-        if record.mappings > 0 && rules.is_shared(sender.family, record.external) {
+        if record.mappings > 1 && rules.is_shared(sender.family, record.external) {
             return self.port_of(rules, record.external, sender).ok_or(DropReason::NoExternalPort);
         }
         let addresses = rules.shared_addresses(sender.family);
@@ -366,10 +369,14 @@ impl Mappings {
         pool.held.remove(&mut self.mappings, place);
         pool.give_back(mapping.port);
         self.mappings.free(place);
-        let host = self.hosts.at_mut(mapping.host);
-        host.mappings -= 1;
-        if host.mappings == 0 {
-            self.hosts.remove(mapping.host);
+        self.uncount(mapping.host);
+    }
+
+    /// A host has one mapping less, and without any is forgotten.
+    fn uncount(&mut self, host: u32) {
+        self.hosts.at_mut(host).mappings -= 1;
+        if self.hosts.at(host).mappings == 0 {
+            self.hosts.remove(host);
         }
     }
 

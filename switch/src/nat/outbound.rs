@@ -67,7 +67,7 @@ impl Nat {
             return Ok(rules.networks.routed(address).is_some());
         }
         let met = rules.one_to_one.of_external(address).is_some()
-            || rules.published.lookup(protocol, family, destination).is_some()
+            || rules.published_to(protocol, family, destination).is_some()
             || self.mappings.recipient(family, protocol, destination, &self.table.owners).is_some();
         if met { Ok(true) } else { Err(DropReason::NotPublished) }
     }

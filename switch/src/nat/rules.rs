@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use crate::address::{Address, Family};
+use crate::address::{Address, Endpoint, Family};
 use crate::conntrack::Timeouts;
 use crate::id::{NetworkId, PortId};
 
-use super::publish::Published;
+use super::publish::{Publish, Published};
 
 /// Which packets of an inside endpoint share an outside one (RFC 4787 §4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,6 +208,21 @@ impl NatRules {
         self.local.contains(&address)
             || self.external.contains(&address)
             || self.one_to_one.of_external(address).is_some()
+    }
+
+    /// The published port that a tuple is for, and the container's endpoint. What is published on any address is not
+    /// on 1:1 ones, which are somebody's own.
+    pub(super) fn published_to(
+        &self,
+        protocol: u8,
+        family: Family,
+        to: Endpoint,
+    ) -> Option<(&Publish, Endpoint)> {
+        let (rule, inside) = self.published.lookup(protocol, family, to)?;
+        let address = to.address.ip(family);
+        let named = rule.host.is_some_and(|host| !host.is_unspecified());
+        let answers = self.is_own(address) && (named || self.one_to_one.of_external(address).is_none());
+        answers.then_some((rule, inside))
     }
 
     /// Whether a packet to this address, from inside and translated, comes back in: to one of our own addresses

@@ -80,9 +80,8 @@ impl Nat {
             }
             Kind::Portless => mode == Some(NatMode::Masquerade) && rules.is_shared(family, public.address),
             Kind::Published => {
-                let rule = rules.published.lookup(protocol, family, public);
+                let rule = rules.published_to(protocol, family, public);
                 rule.is_some_and(|(rule, to)| (rule.network, to) == (network, inside))
-                    && rules.is_own(public.address.ip(family))
             }
             Kind::OneToOne => {
                 let entry = rules.one_to_one.of_external(public.address.ip(family));

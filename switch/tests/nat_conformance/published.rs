@@ -177,12 +177,14 @@ fn one_to_one_hairpins() {
 }
 
 #[test]
-fn a_published_port_on_a_one_to_one_address_wins() {
+fn a_port_published_on_a_one_to_one_address_wins_and_one_on_any_does_not() {
     let mut world = with_one_to_one();
     let host_address = Some([192, 0, 2, 77].into());
     world.publish(vec![Publish { host: host_address, ..udp(5353, 53) }]);
     assert_eq!(world.arrive(remote(1, 1), at([192, 0, 2, 77], 5353)).unwrap().destination, host(2, 53));
     assert_eq!(world.arrive(remote(1, 1), at([192, 0, 2, 77], 5354)).unwrap().destination, host(7, 5354));
+    world.publish(vec![udp(5353, 53)]);
+    assert_eq!(world.arrive(remote(1, 2), at([192, 0, 2, 77], 5353)).unwrap().destination, host(7, 5353));
 }
 
 #[test]
