@@ -1,8 +1,8 @@
 //! veth pairs as ports: one end is the container's interface, the other is ours.
 //!
-//! For engines that insist on a veth; a tap does the same with one kernel object less. Our end is in a namespace of the switch's
-//! own, where no stack has an address, a route or a neighbour and IPv6 is off, so that the host's stack never
-//! meets a container's frames. The namespace ends with the process, and with it the pairs.
+//! For engines that insist on a veth; a tap does the same with one kernel object less. Our end is in a namespace
+//! of the switch's own, where no stack has an address, a route or a neighbour and IPv6 is off, so that the host's
+//! stack never meets a container's frames. The namespace ends with the process, and with it the pairs.
 
 use std::fs;
 use std::io;
@@ -33,8 +33,8 @@ impl Wiring {
         Ok(Self { netns })
     }
 
-    /// Makes a pair: `name` in the namespace of the calling thread, down and to be configured like any interface, and our end
-    /// as `queues` sockets. `end` names our end and must differ between pairs: 1 to 15 bytes.
+    /// Makes a pair: `name` in the namespace of the calling thread, down and to be configured like any interface,
+    /// and our end as `queues` sockets. `end` names our end and must differ between pairs: 1 to 15 bytes.
     ///
     /// # Errors
     /// When a name is taken or invalid, or the user may not make interfaces here.

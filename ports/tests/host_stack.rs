@@ -217,7 +217,7 @@ fn the_host_is_blind_for_an_ipv6_address() {
     let listener = host.within(|| UdpSocket::bind("[::]:9000").unwrap()).unwrap();
     let caller = outside.within(|| UdpSocket::bind("[fd00::9]:0").unwrap()).unwrap();
     let mut heard = [0; 16];
-    let mut say = |to: &str| {
+    let say = |to: &str| {
         caller.send_to(to.as_bytes(), (to, 9000)).unwrap();
     };
     // The first exchange also makes neighbours known, which may take a moment.
