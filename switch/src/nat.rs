@@ -54,7 +54,7 @@ use peers::Peers;
 
 /// Where a packet comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum From {
+pub enum Origin {
     /// An attachment, through its network's gateway.
     Inside {
         /// The network.
@@ -128,6 +128,7 @@ pub struct Translated {
 /// What became of one passage, from inside to outside or back.
 #[derive(Clone, Copy, Debug)]
 struct Passage {
+    place: u32,
     connection: ConnectionRef,
     cacheable: bool,
     /// What the inside endpoint is called outside.
@@ -165,20 +166,20 @@ impl Nat {
     pub fn translate(
         &mut self,
         rules: &NatRules,
-        from: From,
+        origin: Origin,
         packet: &Packet,
         now: Time,
     ) -> Result<Translated, DropReason> {
         let now = now.seconds();
-        let From::Inside { network, owner } = from else {
-            return Ok(self.inbound(rules, packet, now)?.entering());
+        let Origin::Inside { network, owner } = origin else {
+            return Ok(self.inbound(rules, packet, None, now)?.entering());
         };
         let left = self.outbound(rules, network, owner, packet, now)?;
         let tuple = left.outside_of(packet.tuple);
         if !rules.leads_inside(tuple.destination.address.ip(tuple.family)) {
             return Ok(left.leaving());
         }
-        let entered = self.inbound(rules, &Packet { tuple, ..*packet }, now)?;
+        let entered = self.inbound(rules, &Packet { tuple, ..*packet }, Some(left.place), now)?;
         Ok(left.hairpin(&entered, &packet.tuple))
     }
 

@@ -109,7 +109,8 @@ impl Nat {
         self.table.remove(place);
     }
 
-    /// Makes room for one more connection of the attachment.
+    /// Makes room for one more connection of the attachment, though not at the cost of `keep`: a hairpin's first
+    /// half, when it is about the second.
     ///
     /// # Errors
     /// `ConnectionLimit`, `ConnectionTableFull`.
@@ -118,19 +119,22 @@ impl Nat {
         rules: &NatRules,
         owner: PortId,
         number: u8,
+        keep: Option<u32>,
         now: u32,
     ) -> Result<(), DropReason> {
         if self.table.owners.connections(owner) >= rules.limit(owner) {
             // A flood of SYN to a published port uses the container's share: it evicts its own.
-            let own = self.table.near_front(Class::HalfOpen, |old| old.owner == owner);
+            let own = self
+                .table
+                .near_front(Class::HalfOpen, |place, old| old.owner == owner && Some(place) != keep);
             self.remove(own.ok_or(DropReason::ConnectionLimit)?, now);
         }
         if number == protocol::TCP && self.table.count(Class::HalfOpen) >= rules.max_half_open {
-            let oldest = self.table.oldest_of(Class::HalfOpen);
+            let oldest = self.table.oldest_of(Class::HalfOpen, keep);
             self.remove(oldest.ok_or(DropReason::ConnectionTableFull)?, now);
         }
         if self.table.len() >= rules.max_connections.min(self.table.capacity()) {
-            let oldest = self.table.oldest();
+            let oldest = self.table.oldest(keep);
             self.remove(oldest.ok_or(DropReason::ConnectionTableFull)?, now);
         }
         Ok(())
@@ -139,6 +143,7 @@ impl Nat {
     fn passage(&self, place: u32, side: Side) -> Option<Passage> {
         let connection = self.table.at(place)?;
         Some(Passage {
+            place,
             connection: self.table.reference(place, side),
             cacheable: connection.cacheable(),
             public: connection.public,

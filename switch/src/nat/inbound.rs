@@ -21,7 +21,7 @@ struct Addressee<'a> {
 }
 
 impl Nat {
-    /// The passage of a packet from outside.
+    /// The passage of a packet from outside. `keep` is not to make room for it.
     ///
     /// # Errors
     /// See [`Nat::translate`].
@@ -29,6 +29,7 @@ impl Nat {
         &mut self,
         rules: &NatRules,
         packet: &Packet,
+        keep: Option<u32>,
         now: u32,
     ) -> Result<Passage, DropReason> {
         let tuple = key(packet.tuple, Side::Outside);
@@ -48,7 +49,7 @@ impl Nat {
             initiator: Side::Outside,
         };
         let passage = self
-            .admit(rules, addressee.owner, tuple.protocol, now)
+            .admit(rules, addressee.owner, tuple.protocol, keep, now)
             .and_then(|()| self.connect(rules, &candidate, packet, now));
         if let Some(counters) = addressee.counters {
             counters.count(passage.is_ok());

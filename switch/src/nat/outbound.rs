@@ -31,7 +31,7 @@ impl Nat {
         begins(packet)?;
         let mode = rules.networks.get(&network).ok_or(DropReason::NoRoute)?.mode;
         self.expected_if_own(rules, packet)?;
-        self.admit(rules, owner, tuple.protocol, now)?;
+        self.admit(rules, owner, tuple.protocol, None, now)?;
         let sender = Sender {
             network,
             owner,
@@ -121,7 +121,7 @@ impl Nat {
             return false;
         }
         let (mappings, owners) = (&self.mappings, &self.table.owners);
-        let closing = self.table.near_front(Class::Closing, |old| {
+        let closing = self.table.near_front(Class::Closing, |_, old| {
             old.kind == Kind::Mapped && mappings.would_free(old.mapping, sender, owners)
         });
         closing.is_some_and(|place| {
