@@ -15,7 +15,7 @@ use crate::fragment::{Fate, Ingress, Leaving};
 use crate::frame::Frame;
 use crate::gateway::icmp_error::ErrorKind;
 use crate::id::{NetworkId, PortId};
-use crate::nat::{From, NatRules, Packet};
+use crate::nat::{NatRules, Origin, Packet};
 use crate::neighbor::Resolution;
 use crate::quoted::{self, ErrorTranslation, Quoted};
 use crate::rewrite::{Hop, Side, Translation};
@@ -181,8 +181,11 @@ impl Walk<'_> {
     /// The connection's word on source and destination.
     fn translate(&mut self, rules: &NatRules, frame: &Frame, parsed: &mut Parsed) -> Result<Nated, Stop> {
         let outside = self.tables.uplink() == Some(self.network);
-        let from =
-            if outside { From::Outside } else { From::Inside { network: self.network, owner: self.ingress } };
+        let from = if outside {
+            Origin::Outside
+        } else {
+            Origin::Inside { network: self.network, owner: self.ingress }
+        };
         if let Some(quoted) = quoted::find(frame.bytes(), parsed) {
             return self.translate_error(rules, from, quoted, &parsed.headers);
         }
@@ -212,7 +215,7 @@ impl Walk<'_> {
     fn translate_error(
         &self,
         rules: &NatRules,
-        from: From,
+        from: Origin,
         quoted: Quoted,
         headers: &Headers,
     ) -> Result<Nated, Stop> {
