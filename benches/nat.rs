@@ -14,7 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use vswitch_benches::SEED;
 use vswitch_switch::address::{Address, Endpoint, Family, Tuple};
 use vswitch_switch::conntrack::{Activity, ConnectionRef};
-use vswitch_switch::nat::{Nat, NatMode, NatRules, NetworkNat, Origin, Packet};
+use vswitch_switch::nat::{Nat, NatMode, NatNetworks, NatRules, NetworkNat, Origin, Packet};
 use vswitch_switch::{NetworkId, PortId, Time};
 use vswitch_wire::protocol;
 
@@ -32,7 +32,7 @@ fn rules() -> NatRules {
     let network = NetworkNat { mode: NatMode::Masquerade, subnets: Vec::new() };
     NatRules {
         external: (0..32).map(|last| IpAddr::from([192, 0, 2, last])).collect(),
-        networks: [(NetworkId::FIRST, network)].into(),
+        networks: NatNetworks::new([(NetworkId::FIRST, network)]),
         max_connections: usize::MAX,
         max_half_open: usize::MAX,
         max_per_port: u32::MAX,
@@ -43,7 +43,8 @@ fn rules() -> NatRules {
 /// The nth UDP flow, each of an inside endpoint of its own, to one of 64 K recipients.
 fn flow(nth: u32) -> Packet {
     let [_, _, high, low] = (nth % 1024).to_be_bytes();
-    let port = 1024 + u16::try_from(nth / 1024).unwrap_or(0);
+    // Each host has a thousand ports of its own; some are others' too.
+    let port = 1024 + u16::try_from(nth.wrapping_mul(0x85eb_ca6b) >> 16).unwrap_or(0) % 64_000;
     let source = Endpoint { address: Address::from(Ipv4Addr::new(10, 0, high, low)), port };
     let [_, _, a, b] = nth.wrapping_mul(0x9e37_79b9).to_be_bytes();
     let destination = Endpoint { address: Address::from(Ipv4Addr::new(198, 18, a, b)), port: 443 };

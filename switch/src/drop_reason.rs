@@ -114,7 +114,7 @@ drop_reasons! {
     NoExternalPort, "no-external-port", [DestinationNat, SourceNat], "Every port the address could be translated to is taken.";
     ConnectionLimit, "connection-limit", [DestinationNat, SourceNat], "The attachment has as many connections as it may.";
     ConnectionTableFull, "connection-table-full", [DestinationNat, SourceNat], "The connection table is full of established connections.";
-    NotAConnection, "not-a-connection", [DestinationNat, SourceNat], "The TCP segment belongs to no connection and does not begin one.";
+    NotAConnection, "not-a-connection", [DestinationNat, SourceNat], "The TCP segment or the echo reply belongs to no connection and does not begin one.";
     IcmpUnrelated, "icmp-unrelated", [DestinationNat, SourceNat], "The ICMP error quotes a packet that no connection sent.";
     FragmentOverlap, "fragment-overlap", [DestinationNat, SourceNat], "The fragment overlaps another one of its packet (RFC 5722, RFC 3128).";
     FragmentUneven, "fragment-uneven", [DestinationNat, SourceNat], "The fragment is empty, or is not the last of its packet and no multiple of eight bytes long (RFC 791, RFC 8200 §4.5).";

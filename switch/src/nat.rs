@@ -37,7 +37,9 @@ mod tests;
 
 pub use errors::TranslatedError;
 pub use publish::{Publish, PublishError, Published, RuleCounters};
-pub use rules::{Filtering, Mapping, NatMode, NatRules, NetworkNat, OneToOne, OneToOneError, OneToOnes};
+pub use rules::{
+    Filtering, Mapping, NatMode, NatNetworks, NatRules, NetworkNat, OneToOne, OneToOneError, OneToOnes,
+};
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -136,6 +138,7 @@ struct Passage {
     public: Endpoint,
     inside: Endpoint,
     network: NetworkId,
+    turns: bool,
 }
 
 /// See the [module](self).
@@ -176,10 +179,10 @@ impl Nat {
             return Ok(self.inbound(rules, packet, None, now)?.entering());
         };
         let left = self.outbound(rules, network, owner, packet, now)?;
-        let tuple = left.outside_of(packet.tuple);
-        if !rules.leads_inside(tuple.destination.address.ip(tuple.family)) {
+        if !left.turns {
             return Ok(left.leaving());
         }
+        let tuple = left.outside_of(packet.tuple);
         let entered = self.inbound(rules, &Packet { tuple, ..*packet }, Some(left.place), now)?;
         Ok(left.hairpin(&entered, &packet.tuple))
     }

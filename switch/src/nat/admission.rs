@@ -22,6 +22,8 @@ pub(super) struct Candidate {
     /// For [`Kind::Mapped`].
     pub(super) mapping: Option<u32>,
     pub(super) initiator: Side,
+    /// Whether what leaves comes back in.
+    pub(super) turns: bool,
 }
 
 impl Nat {
@@ -70,40 +72,44 @@ impl Nat {
             kind: candidate.kind,
             initiator: candidate.initiator,
             answered: false,
+            turns: candidate.turns,
             class: Class::Free,
             tcp: Handshake::default(),
         };
         connection.advance(candidate.initiator, packet.tcp_flags);
-        self.resolve_clashes(rules, &connection, now)?;
+        self.resolve_clash(rules, &connection, now)?;
         let place = self.table.insert(connection, now).ok_or(DropReason::ConnectionTableFull)?;
         if let Some(mapping) = candidate.mapping {
             self.mappings.use_by_one(mapping);
             if candidate.initiator == Side::Inside {
-                self.peers.join(&mut self.table, place);
+                self.peers.join(&mut self.table, &mut self.mappings, place);
             }
         }
         self.passage(place, candidate.initiator).ok_or(DropReason::ConnectionTableFull)
     }
 
-    /// A connection that one side could not tell from the new one goes, if it is transitory; such come about when a
-    /// client uses one port for two published ports of the same container port, or when rules change.
-    fn resolve_clashes(&mut self, rules: &NatRules, new: &Connection, now: u32) -> Result<(), DropReason> {
-        for (realm, side) in [(new.network.number(), Side::Inside), (OUTSIDE, Side::Outside)] {
-            let Some((place, _)) = self.table.find(realm, &new.tuple(side)) else { continue };
-            let transitory = self.table.at(place).is_none_or(|old| old.class.transitory());
-            if !transitory && !self.table.over(place, &rules.timeouts, now) {
-                return Err(DropReason::NoExternalPort);
-            }
-            self.remove(place, now);
+    /// The side that the first packet came from has no such connection, or the packet would be of it. Where the
+    /// other side has one, and it is transitory, it goes: such come about when a client uses one port for two
+    /// published ports of the same container port, or when rules change.
+    fn resolve_clash(&mut self, rules: &NatRules, new: &Connection, now: u32) -> Result<(), DropReason> {
+        let (realm, side) = match new.initiator {
+            Side::Inside => (OUTSIDE, Side::Outside),
+            Side::Outside => (new.network.number(), Side::Inside),
+        };
+        let Some((place, _)) = self.table.find(realm, &new.tuple(side)) else { return Ok(()) };
+        let transitory = self.table.at(place).is_none_or(|old| old.class.transitory());
+        if !transitory && !self.table.over(place, &rules.timeouts, now) {
+            return Err(DropReason::NoExternalPort);
         }
+        self.remove(place, now);
         Ok(())
     }
 
     /// Removes a connection and what depends on it.
     pub(super) fn remove(&mut self, place: u32, now: u32) {
-        self.peers.leave(&mut self.table, place);
         let mapping = self.table.at(place).map(|connection| connection.mapping);
         if let Some(mapping) = mapping.filter(|mapping| *mapping != NONE) {
+            self.peers.leave(&mut self.table, &mut self.mappings, place);
             self.mappings.leave_by_one(mapping, now);
         }
         self.table.remove(place);
@@ -149,6 +155,7 @@ impl Nat {
             public: connection.public,
             inside: connection.inside,
             network: connection.network,
+            turns: connection.turns,
         })
     }
 }

@@ -61,7 +61,7 @@ impl Nat {
             source: hidden.then_some(connection.public.address),
             ..TranslatedError::default()
         };
-        if !rules.leads_inside(destination.ip(quoted.family)) {
+        if !connection.turns {
             return Ok(error);
         }
         let entered = self.error_in(rules, &left, now)?;

@@ -10,7 +10,7 @@ fn rules(external: u8) -> NatRules {
     let network = NetworkNat { mode: NatMode::Masquerade, subnets: Vec::new() };
     NatRules {
         external: (1..=external).map(|last| IpAddr::from([192, 0, 2, last])).collect(),
-        networks: [(NetworkId::FIRST, network)].into(),
+        networks: NatNetworks::new([(NetworkId::FIRST, network)]),
         max_per_port: u32::MAX,
         ..NatRules::default()
     }

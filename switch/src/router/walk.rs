@@ -144,7 +144,7 @@ impl Walk<'_> {
             _ => nated,
         };
         hop_limit(frame.bytes(), parsed, family)?;
-        let mut way = self.way(network, nated)?;
+        let mut way = self.way(network, &nated)?;
         self.fit(&mut way, frame, parsed)?;
         self.resolve(&mut way, via)?;
         way.cacheable &= !parsed.headers.is_fragment() && !parsed.headers.has_options() && !way.fragments;
@@ -208,7 +208,8 @@ impl Walk<'_> {
                 .or(translated.to.map(|_| Address(headers.destination_ip))),
             to: translated.to,
             connection: Some(translated.connection),
-            cacheable: translated.cacheable,
+            // A hairpin belongs to two connections, and an answer kept knows of one.
+            cacheable: translated.cacheable && translated.hairpin.is_none(),
         })
     }
 
@@ -275,7 +276,7 @@ impl Walk<'_> {
     }
 
     /// The beginning of a way: everything but the next hop.
-    fn way(&self, network: NetworkId, nated: Nated) -> Result<Way, Stop> {
+    fn way(&self, network: NetworkId, nated: &Nated) -> Result<Way, Stop> {
         let egress = self.egress(network)?;
         Ok(Way {
             network,

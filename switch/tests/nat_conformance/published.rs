@@ -1,10 +1,9 @@
 //! Published ports, 1:1 addresses, routed networks: what is reachable from outside, and nothing else.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use vswitch_switch::DropReason;
-use vswitch_switch::nat::{NatMode, NetworkNat, OneToOne, OneToOnes, Publish, Published, Query};
+use vswitch_switch::nat::{NatMode, NatNetworks, NetworkNat, OneToOne, OneToOnes, Publish, Published, Query};
 use vswitch_wire::protocol;
 
 use super::world::{
@@ -178,12 +177,14 @@ fn one_to_one_hairpins() {
 }
 
 #[test]
-fn a_published_port_on_a_one_to_one_address_wins() {
+fn a_port_published_on_a_one_to_one_address_wins_and_one_on_any_does_not() {
     let mut world = with_one_to_one();
     let host_address = Some([192, 0, 2, 77].into());
     world.publish(vec![Publish { host: host_address, ..udp(5353, 53) }]);
     assert_eq!(world.arrive(remote(1, 1), at([192, 0, 2, 77], 5353)).unwrap().destination, host(2, 53));
     assert_eq!(world.arrive(remote(1, 1), at([192, 0, 2, 77], 5354)).unwrap().destination, host(7, 5354));
+    world.publish(vec![udp(5353, 53)]);
+    assert_eq!(world.arrive(remote(1, 2), at([192, 0, 2, 77], 5353)).unwrap().destination, host(7, 5353));
 }
 
 #[test]
@@ -194,7 +195,9 @@ fn a_routed_network_is_reachable_where_it_is_published() {
         Publish { container4: Some([172, 16, 0, 2].into()), network: network(1), ..publish(8080, 80) };
     let rules = Published::new(vec![routed]).unwrap();
     world.obey(|all| {
-        all.networks.insert(network(1), NetworkNat { mode: NatMode::None, subnets });
+        let masquerade = NetworkNat { mode: NatMode::Masquerade, subnets: Vec::new() };
+        let routed = NetworkNat { mode: NatMode::None, subnets };
+        all.networks = NatNetworks::new([(network(0), masquerade), (network(1), routed)]);
         all.published = rules;
     });
     let web = |port| at([172, 16, 0, 2], port);
@@ -227,6 +230,6 @@ fn without_an_address_of_the_family_nothing_leaves() {
     for protocol in [UDP, 47] {
         assert_eq!(world.send(protocol, six(2), six(99), 0), Err(DropReason::NoExternalAddress));
     }
-    world.rules.networks = HashMap::new();
+    world.rules.networks = NatNetworks::default();
     assert_eq!(world.out(host(2, 5000), remote(1, 1)), Err(DropReason::NoRoute));
 }

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use vswitch_switch::DropReason;
-use vswitch_switch::nat::{Filtering, NatMode};
+use vswitch_switch::nat::{Filtering, NatMode, NatNetworks, NetworkNat};
 
-use super::world::{ACK, FIN, SYN, TCP, World, external, host, network, owner, remote};
+use super::world::{ACK, FIN, SYN, TCP, World, at, external, host, network, owner, remote};
 
 #[test]
 fn rfc6888_req_3_addresses_need_not_be_neighbours() {
@@ -32,7 +32,9 @@ fn rfc6888_req_4_and_5_an_attachment_has_so_many_and_no_more() {
 #[test]
 fn rfc6888_req_6_translation_can_be_turned_off() {
     let mut world = World::new();
-    world.obey(|rules| rules.networks.get_mut(&network(0)).unwrap().mode = NatMode::None);
+    let subnets = vec!["10.0.0.0/24".parse().unwrap()];
+    let nat = NetworkNat { mode: NatMode::None, subnets };
+    world.obey(|rules| rules.networks = NatNetworks::new([(network(0), nat)]));
     let left = world.out(host(2, 5000), remote(1, 1)).unwrap();
     assert_eq!(left.source, host(2, 5000));
     assert_eq!(world.arrive(remote(1, 1), host(2, 5000)).unwrap().destination, host(2, 5000));
@@ -105,4 +107,20 @@ fn rfc6888_req_15_ports_cannot_be_foreseen() {
     assert_ne!(ports(1), ports(2));
     let steps: HashSet<_> = ports(1).windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
     assert!(steps.len() > 15, "no pattern: {steps:?}");
+}
+
+#[test]
+fn a_host_outlives_the_port_it_takes_from_itself() {
+    let mut world = World::new();
+    world.rules.ports = 5000..=5000;
+    let far = |last: u16| at([0x2001, 0xdb8, 9, 0, 0, 0, 0, last], 80);
+    let six = at([0xfd00, 0, 0, 0, 0, 0, 0, 9], 5000);
+    world.out(host(2, 5000), remote(1, 1)).unwrap();
+    world.wait(301);
+    // Its only mapping, held, gives up the port for its next one.
+    assert_eq!(world.out(host(2, 6000), remote(1, 1)).unwrap().source, external(5000));
+    // Somebody else, who must not be taken for it.
+    world.out(six, far(1)).unwrap();
+    assert_eq!(world.arrive(remote(1, 1), external(5000)).unwrap().destination, host(2, 6000));
+    assert_eq!(world.out(host(2, 6000), remote(2, 2)).unwrap().source, external(5000));
 }

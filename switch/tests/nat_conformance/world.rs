@@ -7,7 +7,7 @@ use vswitch_switch::address::{Address, Endpoint, Family, Tuple};
 use vswitch_switch::conntrack::{Activity, ConnectionEntry};
 use vswitch_switch::hash::Seed;
 use vswitch_switch::nat::{
-    Nat, NatMode, NatRules, NetworkNat, Origin, Packet, Publish, Published, Query, Translated,
+    Nat, NatMode, NatNetworks, NatRules, NetworkNat, Origin, Packet, Publish, Published, Query, Translated,
 };
 use vswitch_switch::{DropReason, NetworkId, PortId, Time};
 use vswitch_wire::{TcpHeader, protocol};
@@ -92,7 +92,7 @@ impl World {
         let rules = NatRules {
             external: vec![EXTERNAL.into(), "2001:db8::1".parse().unwrap()],
             local: [IpAddr::from([10, 0, 0, 1])].into(),
-            networks: [(network(0), NetworkNat { mode: NatMode::Masquerade, subnets })].into(),
+            networks: NatNetworks::new([(network(0), NetworkNat { mode: NatMode::Masquerade, subnets })]),
             generation: 1,
             ..NatRules::default()
         };
