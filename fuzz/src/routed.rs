@@ -348,3 +348,63 @@ fn give_header_checksum(frame: &mut [u8]) {
     let sum = Sum::of(&frame[at..at + length]).checksum();
     frame[at + 10..at + 12].copy_from_slice(&sum.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use super::*;
+    use crate::scenario;
+
+    const FAR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 7), 53);
+
+    fn town(settings: u8) -> Switch {
+        Switch::new(scenario::read(&[settings]).0)
+    }
+
+    /// How many frames a port was sent by a datagram from another one.
+    fn sent(
+        switch: &mut Switch,
+        from: usize,
+        to: usize,
+        source: SocketAddrV4,
+        destination: SocketAddrV4,
+    ) -> u64 {
+        let count = |switch: &Switch| {
+            let mut totals = PortTotals::default();
+            switch.workers.iter().for_each(|worker| worker.ports[to].add_to(&mut totals));
+            totals.sent_frames
+        };
+        let before = count(switch);
+        let bytes = build::udp4(gateway_mac(home(from)), mac(from), source, destination, b"hello");
+        switch.take(Step::Frame { port: from, offload: OffloadHeader::NONE, bytes });
+        switch.carry();
+        count(switch) - before
+    }
+
+    /// Without this, everything that is checked would be true of a switch that drops all.
+    #[test]
+    fn packets_do_cross_the_town() {
+        for settings in [32, 32 | 16, 32 | 64] {
+            let mut switch = town(settings);
+            let alice = SocketAddrV4::new(town::ip4(0), 5000);
+            assert_eq!(sent(&mut switch, 0, EDGE, alice, FAR), 1, "out");
+            assert_eq!(sent(&mut switch, EDGE, 0, FAR, SocketAddrV4::new(OWN, 5000)), 1, "and back");
+            assert_eq!(sent(&mut switch, EDGE, 1, FAR, SocketAddrV4::new(OWN, 9000)), 1, "published");
+            assert_eq!(sent(&mut switch, EDGE, 1, FAR, SocketAddrV4::new(OWN, 9011)), 0, "not published");
+            let carol = SocketAddrV4::new(town::ip4(2), 5000);
+            assert_eq!(sent(&mut switch, 0, 2, alice, carol), 0, "isolated");
+            assert_eq!(sent(&mut switch, 2, 0, carol, SocketAddrV4::new(OWN, 53)), 1, "hairpin");
+        }
+    }
+
+    #[test]
+    #[should_panic = "was seen on another network"]
+    fn a_leak_is_noticed() {
+        let switch = town(32);
+        let bytes =
+            build::udp4(mac(EDGE), gateway_mac(OUTSIDE), SocketAddrV4::new(town::ip4(0), 1), FAR, b"x");
+        let leaked = Crossing { bytes, offload: OffloadHeader::NONE };
+        Emitted { settings: switch.settings, ingress: Some(0), egress: EDGE }.check(&leaked);
+    }
+}

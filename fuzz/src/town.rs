@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use vswitch_switch::guard::Guard;
-use vswitch_switch::nat::{NatMode, NatRules, NetworkNat, OneToOne, OneToOnes, Publish, Published};
+use vswitch_switch::nat::{
+    NatMode, NatNetworks, NatRules, NetworkNat, OneToOne, OneToOnes, Publish, Published,
+};
 use vswitch_switch::parent::{Mode, Parent};
 use vswitch_switch::route::{Fib, NextHop, Route};
 use vswitch_switch::tables::{Advertisement, BridgeSettings, Gateway, Host, Network, Port};
@@ -256,12 +258,9 @@ pub fn rules(settings: Settings, publishes: bool) -> NatRules {
             .collect(),
         one_to_one: OneToOnes::new(&[stands_for]).unwrap_or_default(),
         published: Published::new(published).unwrap_or_default(),
-        networks: networks
-            .into_iter()
-            .map(|(network, mode)| {
-                (network_id(network), NetworkNat { mode, subnets: subnets(network).to_vec() })
-            })
-            .collect(),
+        networks: NatNetworks::new(networks.into_iter().map(|(network, mode)| {
+            (network_id(network), NetworkNat { mode, subnets: subnets(network).to_vec() })
+        })),
         ports: if few { 40_000..=40_003 } else { 1024..=u16::MAX },
         max_connections: if few { 8 } else { 256 },
         max_half_open: if few { 4 } else { 64 },
