@@ -27,7 +27,7 @@ use vswitch_switch::{
     DropReason, NetworkCounters, OffloadHeader, PortCounters, Serviced, Shard, Tables, Time, TransmitError,
 };
 use vswitch_wire::checksum::Sum;
-use vswitch_wire::{ArpPacket, MacAddr, Parsed, build, ipv4_header_checksum_ok, parse};
+use vswitch_wire::{ArpPacket, Layer3, MacAddr, Parsed, build, ipv4_header_checksum_ok, parse, protocol};
 
 use crate::device::{Crossing, FuzzDevice, Outside};
 use crate::scenario::{Settings, Step, TOWN_NETWORKS, TOWN_PORTS};
@@ -288,13 +288,27 @@ impl Emitted {
         }
         let Some(ingress) = self.ingress else { unreachable!("nobody sent {parsed:?}") };
         assert_eq!(town::home(ingress), home, "bridged to another network");
-        assert!(ingress != self.egress, "sent where it came from");
+        if ingress == self.egress {
+            return self.check_answer(&frame.bytes, &parsed);
+        }
         assert!(
             home != OUTSIDE && (home != BACK || !self.settings.has_untranslated()),
             "nothing is bridged here"
         );
         let lan_to_host = ingress.min(self.egress) == 5 && ingress.max(self.egress) == 6;
         assert!(!lan_to_host, "the kernel passes this on itself");
+    }
+
+    /// What goes back where it came from is an answer on behalf of a configured host.
+    fn check_answer(&self, frame: &[u8], parsed: &Parsed) {
+        let headers = &parsed.headers;
+        let station = (0..EDGE).filter(|port| home(*port) == home(self.egress) && *port != self.egress);
+        assert!(station.map(mac).any(|mac| mac == headers.source), "sent where it came from: {parsed:?}");
+        // The operation of ARP follows its first six bytes; 136 is a neighbour advertisement.
+        let operation = usize::from(parsed.layer3_offset) + 6;
+        let arp = headers.layer3 == Layer3::ARP && frame[operation..operation + 2] == [0, 2];
+        let advertisement = headers.protocol == protocol::ICMPV6 && headers.destination_port >> 8 == 136;
+        assert!(arp || advertisement, "sent where it came from: {parsed:?}");
     }
 
     fn check_offload(&self, frame: &Crossing, parsed: &Parsed) {

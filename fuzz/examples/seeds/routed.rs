@@ -61,7 +61,7 @@ pub(crate) fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
         echo(1, ip4(1), Ipv4Addr::new(10, 0, 0, 1), IcmpHeader::ECHO_REQUEST),
         echo(EDGE, FAR, OWN, IcmpHeader::ECHO_REQUEST),
     ];
-    let told = [out[0].clone(), error(build::udp4(mac(0), mac(0), at(OWN, 5000), at(FAR, 53), b"hello"))];
+    let told = [out[0].clone(), error(&build::udp4(mac(0), mac(0), at(OWN, 5000), at(FAR, 53), b"hello"))];
     let pieces = fragments(0, ip4(0), FAR);
     let in_pieces: Vec<_> =
         [1, 0].map(|nth| frame(0, pieces[nth].clone())).into_iter().chain([wait()]).collect();
@@ -170,7 +170,7 @@ fn echo(port: usize, from: Ipv4Addr, to: Ipv4Addr, kind: u8) -> Step {
 }
 
 /// A time-exceeded message from outside that quotes a packet of ours.
-fn error(quoted: Vec<u8>) -> Step {
+fn error(quoted: &[u8]) -> Step {
     let header = IcmpHeader::new(11, 0, 0);
     let told = build::icmp4(gateway(EDGE), mac(EDGE), ip4(EDGE), OWN, header, &quoted[14..]);
     frame(EDGE, unsummed(told))
