@@ -22,6 +22,7 @@ use crossbeam::channel::{self, Receiver};
 use vswitch_ports::device::PortDevice;
 use vswitch_switch::counters::PortTotals;
 use vswitch_switch::fdb::FdbEntry;
+use vswitch_switch::guard::Guard;
 use vswitch_switch::hash::Seed;
 use vswitch_switch::nat::NatRules;
 use vswitch_switch::parent::Parent;
@@ -189,6 +190,16 @@ impl Dataplane {
     /// Says on which interface a network lives, for one that is a part of a LAN.
     pub(crate) fn set_parent(&mut self, id: NetworkId, parent: Option<Parent>) {
         self.change_network(id, |network| network.parent = parent);
+        self.publish();
+    }
+
+    /// Says anew from which addresses a port that is up may send.
+    pub(crate) fn set_guard(&mut self, id: PortId, guard: Option<Guard>) {
+        let Some(port) = self.tables.port(id).cloned() else { return };
+        let network = port.network;
+        self.tables.set_port(id, Some(Port { guard, ..port }));
+        // Decisions made with the old one are void.
+        self.change_network(network, |_| {});
         self.publish();
     }
 

@@ -4,10 +4,12 @@
 pub(crate) mod user;
 
 pub(crate) mod frames;
+pub(crate) mod lan;
 pub(crate) mod leftovers;
 pub(crate) mod named_netns;
 pub(crate) mod place;
 pub(crate) mod sockets;
+pub(crate) mod stations;
 pub(crate) mod switch;
 
 use std::time::{Duration, Instant};

@@ -86,7 +86,7 @@ impl Nat {
             let public = Endpoint { address: entry.external.into(), port: sender.inside.port };
             return Ok((Kind::OneToOne, None, public));
         }
-        if mode == NatMode::None {
+        if mode != NatMode::Masquerade {
             return Ok((Kind::Routed, None, sender.inside));
         }
         if !has_ports(sender.protocol) {

@@ -101,6 +101,8 @@ pub enum NatMode {
     Masquerade,
     /// As they are. From outside, only published container ports are reachable, and these containers by ping.
     None,
+    /// As they are, and everything is reachable from outside: no connections are kept.
+    Open,
 }
 
 /// A network that has a way out.
@@ -229,6 +231,12 @@ impl NatRules {
     /// (a hairpin), or to a network whose addresses are not translated.
     pub(super) fn leads_inside(&self, address: IpAddr) -> bool {
         self.is_own(address) || self.networks.routed(address).is_some()
+    }
+
+    /// Whether packets from and to this address pass without a connection.
+    pub fn is_open(&self, address: IpAddr) -> bool {
+        let open = self.networks.values().filter(|nat| nat.mode == NatMode::Open);
+        open.flat_map(|nat| &nat.subnets).any(|subnet| subnet.contains(&address))
     }
 
     /// The addresses that dynamic mappings may use.

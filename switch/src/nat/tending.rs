@@ -90,7 +90,7 @@ impl Nat {
                 })
             }
             Kind::Routed => {
-                mode == Some(NatMode::None)
+                mode.is_some_and(|mode| mode != NatMode::Masquerade)
                     && (connection.initiator == Side::Inside || self.reachable(rules, family, connection))
             }
         }

@@ -206,7 +206,9 @@ impl Switch {
         self.json(&["container", "inspect", container])["namespaces"].clone()
     }
 
-    fn netns(&self, container: &str) -> NetNs {
+    /// A container's network namespace.
+    #[track_caller]
+    pub(crate) fn netns(&self, container: &str) -> NetNs {
         let path = self.namespaces(container)["net"]
             .as_str()
             .unwrap_or_else(|| panic!("{container} is down"))
