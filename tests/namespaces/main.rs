@@ -20,6 +20,7 @@ mod hostile;
 mod lifecycle;
 mod listings;
 mod namespaces;
+mod nat;
 mod networks;
 mod overload;
 mod rootless;
