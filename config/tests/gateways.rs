@@ -154,6 +154,18 @@ fn a_free_host_port_stays_when_other_lines_change() {
 }
 
 #[test]
+fn who_has_a_choice_steps_aside_for_who_has_none() {
+    let config = accepted(&format!(
+        "{UPLINK}[networks.n]\nipam = [{{ subnet = \"10.0.0.0/24\" }}]\n\
+         [containers.a]\nnetworks = [\"n\"]\nports = [\"8080-8082:80\", \"192.0.2.10:8081-8089:81\"]\n[containers.b]\nports = [\"[2001:db8::10]:8080:80\"]\n\
+         [networks.m]\nenable_ipv6 = true\n[containers.b.networks]\nm = {{}}\n"
+    ));
+    let hosts: Vec<_> = ports_of(&config, "a").iter().map(|port| port.host_ports.0).collect();
+    assert_eq!(hosts, [8081, 8082], "8080 is taken in IPv6, which the first would have too");
+    assert_eq!(ports_of(&config, "b")[0].host_ports.0, 8080);
+}
+
+#[test]
 fn published_ports_print_as_docker_writes_them() {
     let config = accepted(&format!(
         "{UPLINK}[networks.n]\nipam = [{{ subnet = \"10.0.0.0/24\" }}, {{ subnet = \"fd00::/64\" }}]\n[containers.x]\n\
@@ -261,4 +273,18 @@ fn exposing_more_than_there_are_host_ports_is_one_error() {
     );
     let diagnostics = load_with(&text, DEFAULT_EPHEMERAL_PORTS).expect_err("there are 8191");
     assert!(diagnostics.ends_with("1 error in vswitch.toml\n"), "{diagnostics}");
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_accepted() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md"));
+    let page = page.expect("the page is in the tree");
+    let examples: Vec<_> =
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 5);
+    for example in examples {
+        let has_uplink = example.contains("[uplink] ") || example.contains("[uplink]\n");
+        let uplink = if has_uplink { "" } else { UPLINK };
+        accepted(&format!("{uplink}{example}"));
+    }
 }

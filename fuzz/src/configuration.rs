@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use vswitch_config::model::{Attachment, Config, Container, Network, NetworkMode};
+use vswitch_config::model::{
+    Attachment, Config, Container, Network, NetworkMode, PublishedPort, RouteVia, Uplink,
+};
 use vswitch_config::{
     AllotError, Allotter, DEFAULT_EPHEMERAL_PORTS, Diagnostics, Source, Surroundings, load,
 };
@@ -58,7 +60,70 @@ fn check_config(config: &Config) {
     for container in config.containers.values() {
         check_container(container, config, &mut taken);
     }
+    check_lans(config);
+    check_ports(config);
     check_allotter(config);
+}
+
+/// Each interface and VLAN has one network at most, and routes lead into bridges with a way out.
+fn check_lans(config: &Config) {
+    let mut parents = HashSet::new();
+    for network in config.networks.values() {
+        let parent = network.driver.parent();
+        assert!(
+            parent.is_none_or(|parent| parents.insert((&parent.interface, parent.vlan))),
+            "a parent twice"
+        );
+        assert!(
+            network.driver.is_bridge() || (network.icc && !network.internal && network.routes.is_empty())
+        );
+        for route in &network.routes {
+            match &route.via {
+                RouteVia::Network(other) => {
+                    let other = &config.networks[other];
+                    assert!(other.driver.is_bridge() && !other.internal && other.name != network.name);
+                }
+                RouteVia::Gateways(gateways) => {
+                    assert!(!gateways.is_empty());
+                    let on_network =
+                        |address| network.ipam.iter().any(|subnet| subnet.subnet.contains(address));
+                    assert!(gateways.iter().all(on_network), "a router elsewhere");
+                }
+                RouteVia::Blackhole | RouteVia::Unreachable | RouteVia::Prohibit => {}
+            }
+        }
+    }
+}
+
+/// Nobody has another's host port, and who publishes is reachable.
+fn check_ports(config: &Config) {
+    let overlap = |a: &PublishedPort, b: &PublishedPort| {
+        let families = |port: &PublishedPort| match port.host_ip {
+            None => (true, true),
+            Some(address) => (address.is_ipv4(), address.is_ipv6()),
+        };
+        let every = |port: &PublishedPort| port.host_ip.is_none_or(|address| address.is_unspecified());
+        let ((a4, a6), (b4, b6)) = (families(a), families(b));
+        let addresses = if every(a) || every(b) { (a4 && b4) || (a6 && b6) } else { a.host_ip == b.host_ip };
+        addresses
+            && a.protocol == b.protocol
+            && a.host_ports.0 <= b.host_ports.1
+            && b.host_ports.0 <= a.host_ports.1
+    };
+    let all: Vec<_> = config.containers.values().flat_map(|container| &container.ports).collect();
+    for (nth, port) in all.iter().enumerate() {
+        assert!(port.host_ports.0 > 0 && port.container_ports.0 > 0);
+        assert_eq!(port.host_ports.1 - port.host_ports.0, port.container_ports.1 - port.container_ports.0);
+        assert!(!all[nth + 1..].iter().any(|other| overlap(port, other)), "{port} twice");
+    }
+    for container in config.containers.values().filter(|container| !container.ports.is_empty()) {
+        assert_ne!(config.uplink, Uplink::None);
+        let reachable = |attachment: &Attachment| {
+            let network = &config.networks[&attachment.network];
+            network.driver.is_bridge() && !network.internal
+        };
+        assert!(container.attachments.iter().any(reachable), "{} is not reachable", container.name);
+    }
 }
 
 fn check_network(network: &Network) {
@@ -97,8 +162,8 @@ fn check_container<'a>(container: &'a Container, config: &'a Config, taken: &mut
     let interfaces: HashSet<_> = container.attachments.iter().map(|a| a.interface_name.as_str()).collect();
     assert_eq!(interfaces.len(), container.attachments.len(), "two interfaces of one name");
     for default_route in [
-        container.attachments.iter().filter(|attachment| attachment.gateway4.is_some()).count(),
-        container.attachments.iter().filter(|attachment| attachment.gateway6.is_some()).count(),
+        container.attachments.iter().filter(|a| a.gateway4.is_some() || a.default_on_device4).count(),
+        container.attachments.iter().filter(|a| a.gateway6.is_some() || a.default_on_device6).count(),
     ] {
         assert!(default_route <= 1, "two default routes of one family");
     }
@@ -111,6 +176,7 @@ fn check_attachment<'a>(attachment: &'a Attachment, config: &'a Config, taken: &
     let network = &config.networks[&attachment.network];
     let name = attachment.network.as_str();
     assert!(attachment.mac_address.is_unicast());
+    assert_ne!(attachment.mac_address, network.gateway_mac);
     assert!(taken.macs.insert((name, attachment.mac_address.octets())), "a MAC address twice");
     assert_eq!(attachment.ipv4_address.is_some(), network.enable_ipv4);
     assert_eq!(attachment.ipv6_address.is_some(), network.enable_ipv6);
@@ -160,7 +226,10 @@ fn check_allotter(config: &Config) {
                 assert!(allotter.release(&name));
             }
             Err(error) => {
-                assert!(matches!(error, AllotError::Exhausted { .. }), "{error}");
+                assert!(
+                    matches!(error, AllotError::Exhausted { .. } | AllotError::Occupied { .. }),
+                    "{error}"
+                );
                 assert!(!allotter.release(&name));
             }
         }

@@ -1,8 +1,8 @@
 //! veth pairs as ports: one end is the container's interface, the other is ours.
 //!
-//! For engines that insist on a veth; a tap does the same with one kernel object less. Our end is in a namespace of the switch's
-//! own, where no stack has an address, a route or a neighbour and IPv6 is off, so that the host's stack never
-//! meets a container's frames. The namespace ends with the process, and with it the pairs.
+//! For engines that insist on a veth; a tap does the same with one kernel object less. Our end is in a namespace
+//! of the switch's own, where no stack has an address, a route or a neighbour and IPv6 is off, so that the host's
+//! stack never meets a container's frames. The namespace ends with the process, and with it the pairs.
 
 use std::fs;
 use std::io;
@@ -33,26 +33,33 @@ impl Wiring {
         Ok(Self { netns })
     }
 
-    /// Makes a pair: `name` in the namespace of the calling thread, down and to be configured like any interface, and our end
-    /// as `queues` sockets. `end` names our end and must differ between pairs: 1 to 15 bytes.
+    /// Makes a pair: the interface with these settings in the namespace of the calling thread, and our end as
+    /// `queues` sockets. `end` names our end and must differ between pairs: 1 to 15 bytes.
     ///
     /// # Errors
-    /// When a name is taken or invalid, or the user may not make interfaces here.
-    pub fn connect(&self, name: &str, end: &str, queues: usize) -> Result<Vec<PacketSocket>> {
+    /// When a name is taken or invalid, or the user may not make interfaces here; or as
+    /// [`Netlink::configure_interface`].
+    pub fn connect(
+        &self,
+        settings: &InterfaceSettings,
+        end: &str,
+        queues: usize,
+    ) -> Result<Vec<PacketSocket>> {
         let container = NetNs::current()?;
-        self.netns.within(|| {
-            let mut netlink = Netlink::open()?;
-            netlink.create_veth(end, name, Some(container.as_fd()))?;
-            let index = netlink.link_index(end)?;
-            let opened = netlink
-                .configure_interface(&end_settings(end))
-                .and_then(|()| packet::open(end, queues, Options { side: Side::Pair, vlan: None }));
-            if opened.is_err() {
-                // Half a port is none; the first error says why.
-                let _ = netlink.delete_link(index);
-            }
-            opened
-        })?
+        self.netns
+            .within(|| Netlink::open()?.create_veth(end, &settings.name, Some(container.as_fd())))??;
+        let connected = self.netns.within(|| raise(end, queues)).flatten().and_then(|sockets| {
+            Netlink::open()?.configure_interface(settings)?;
+            // The kernel lets our end send only some time after the other came up; asking waits for that (since
+            // Linux 6.8). Until then what we send is lost without a word.
+            self.netns.within(|| Netlink::open()?.link(end))??;
+            Ok(sockets)
+        });
+        if connected.is_err() {
+            // Half a port is none; the first error says why.
+            let _ = self.disconnect(end);
+        }
+        connected
     }
 
     /// Removes a pair, for a container whose namespace lives on. Does nothing if it is gone already.
@@ -69,6 +76,12 @@ impl Wiring {
             }
         })?
     }
+}
+
+/// Sets our end up and opens it, in the namespace of the calling thread.
+fn raise(end: &str, queues: usize) -> Result<Vec<PacketSocket>> {
+    Netlink::open()?.configure_interface(&end_settings(end))?;
+    packet::open(end, queues, Options { side: Side::Pair, vlan: None })
 }
 
 fn is_absent(error: &Error) -> bool {

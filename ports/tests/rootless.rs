@@ -153,12 +153,7 @@ fn joined_by_our_veths(left: &NetNs, right: &NetNs) {
         [(left, "left", "10.8.0.1/24"), (right, "right", "10.8.0.2/24")].map(|(netns, end, address)| {
             netns
                 .within(|| {
-                    let end = wiring.connect("eth1", end, 1).unwrap().pop().unwrap();
-                    Netlink::open()
-                        .unwrap()
-                        .configure_interface(&wires::settings("eth1", &[address]))
-                        .unwrap();
-                    end
+                    wiring.connect(&wires::settings("eth1", &[address]), end, 1).unwrap().pop().unwrap()
                 })
                 .unwrap()
         });
@@ -169,9 +164,9 @@ fn joined_by_our_veths(left: &NetNs, right: &NetNs) {
         socket.send_to(b"by veth", "10.8.0.255:9").unwrap();
     })
     .unwrap();
-    let arrived = wires::drain(&mut ends[0]);
-    let sent = arrived.iter().find(|frame| frame.ends_with(b"by veth")).expect("the frame sent");
-    wires::send(&mut ends[1], sent);
+    let is_it = |frame: &&Vec<u8>| frame.ends_with(b"by veth");
+    let arrived = wires::hear(&mut ends[0], |heard| heard.iter().any(|frame| is_it(&frame)));
+    wires::send(&mut ends[1], arrived.iter().find(is_it).unwrap());
 }
 
 /// `--exec USER NET MOUNT UTS COMMAND…`

@@ -11,6 +11,7 @@ mod privilege;
 mod wires;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering;
 
 use privilege::may_make_namespaces;
@@ -22,16 +23,10 @@ use vswitch_ports::packet::PacketSocket;
 use vswitch_ports::veth::Wiring;
 use vswitch_switch::{Device, DeviceError, Pool};
 use wires::frames::ethernet;
-use wires::{Relay, bulk, drain, mac_of, send, settings};
+use wires::{Relay, bulk, drain, hear, mac_of, send, settings, stay_on_this_cpu, wait};
 
 fn connect(wiring: &Wiring, container: &NetNs, end: &str, addresses: &[&str]) -> PacketSocket {
-    container
-        .within(|| {
-            let socket = wiring.connect("eth0", end, 1).unwrap().pop().unwrap();
-            Netlink::open().unwrap().configure_interface(&settings("eth0", addresses)).unwrap();
-            socket
-        })
-        .unwrap()
+    container.within(|| wiring.connect(&settings("eth0", addresses), end, 1).unwrap().pop().unwrap()).unwrap()
 }
 
 #[test]
@@ -61,6 +56,7 @@ fn our_end_says_nothing_and_goes_with_the_container() {
     if !may_make_namespaces("our_end_says_nothing_and_goes_with_the_container") {
         return;
     }
+    stay_on_this_cpu();
     let wiring = Wiring::create().unwrap();
     let container = NetNs::create().unwrap();
     let mut end = connect(&wiring, &container, "end", &["10.0.0.1/24"]);
@@ -80,16 +76,26 @@ fn our_end_says_nothing_and_goes_with_the_container() {
     let tagged = ethernet([0xff; 6], [2, 0, 0, 0, 0, 1], 0x8100, &[0x60, 10, 8, 0, b'x']);
     for frame in [&asking, &tagged] {
         send(&mut inside, frame);
-        let heard = drain(&mut end);
-        assert!(heard.contains(frame), "whole, tag and all: {heard:?}");
+        // Whole, tag and all.
+        hear(&mut end, |heard| heard.contains(frame));
     }
     let sentinel = ethernet([0xff; 6], [2, 0, 0, 0, 0, 9], 0x88b5, b"first");
     send(&mut end, &sentinel);
-    assert_eq!(drain(&mut inside), [sentinel]);
+    assert_eq!(hear(&mut inside, |heard| heard.contains(&sentinel)), [sentinel]);
 
     // A second pair of the same name is refused and leaves the first alone.
-    let refused = container.within(|| wiring.connect("eth0", "end", 1)).unwrap().unwrap_err();
+    let before = container.within(|| Netlink::open().unwrap().link("eth0").unwrap().index).unwrap();
+    let refused = container.within(|| wiring.connect(&settings("eth0", &[]), "end", 1)).unwrap().unwrap_err();
     assert!(refused.to_string().contains("File exists"), "{refused}");
+
+    let after = container.within(|| Netlink::open().unwrap().link("eth0").unwrap().index).unwrap();
+    assert_eq!(before, after);
+
+    // One whose container's end cannot be configured leaves nothing.
+    let other = NetNs::create().unwrap();
+    let impossible = InterfaceSettings { mtu: 7, ..settings("eth0", &[]) };
+    other.within(|| wiring.connect(&impossible, "impossible", 1)).unwrap().unwrap_err();
+    assert_eq!(other.within(|| Netlink::open().unwrap().list_links().unwrap().len()).unwrap(), 1);
 
     wiring.disconnect("end").unwrap();
     wiring.disconnect("end").unwrap();
@@ -149,9 +155,7 @@ fn an_interface_may_do_without_arp_router_and_advertisements() {
             .within(|| UdpSocket::bind((from, 0)).unwrap().send_to(b"anyone", (to, 9)).unwrap())
             .unwrap();
     }
-    let heard = drain(&mut end);
-    let datagrams = heard.iter().filter(|frame| frame.ends_with(b"anyone")).count();
-    assert_eq!(datagrams, 2, "{heard:?}");
+    hear(&mut end, |heard| heard.iter().filter(|frame| frame.ends_with(b"anyone")).count() == 2);
 }
 
 #[test]
@@ -159,6 +163,7 @@ fn a_dhcp_client_hears_its_port_alone() {
     if !may_make_namespaces("a_dhcp_client_hears_its_port_alone") {
         return;
     }
+    stay_on_this_cpu();
     let wiring = Wiring::create().unwrap();
     let server = NetNs::create().unwrap();
     let mut end = connect(&wiring, &server, "end", &["10.0.0.1/24"]);
@@ -166,7 +171,7 @@ fn a_dhcp_client_hears_its_port_alone() {
     let mut client_end = connect(&wiring, &client_side, "client", &[]);
     let client = client_side.within(|| DhcpSocket::open("eth0")).unwrap().unwrap();
     // What the server sends by broadcast, carried over by hand.
-    for (port, text) in [(67, &b"no"[..]), (68, b"offer"), (69, b"no")] {
+    for (port, text) in [(67, &b"no"[..]), (69, b"no"), (68, b"offer")] {
         server
             .within(|| {
                 let socket = UdpSocket::bind("10.0.0.1:67").unwrap();
@@ -175,17 +180,21 @@ fn a_dhcp_client_hears_its_port_alone() {
             })
             .unwrap();
     }
-    let sent: Vec<_> = drain(&mut end).into_iter().filter(|frame| frame[12..14] == [8, 0]).collect();
-    assert_eq!(sent.len(), 3);
-    for frame in &sent {
+    let is_ipv4 = |frame: &&Vec<u8>| frame[12..14] == [8, 0];
+    let sent = hear(&mut end, |heard| heard.iter().filter(is_ipv4).count() == 3);
+    for frame in sent.iter().filter(is_ipv4) {
         send(&mut client_end, frame);
     }
     let mut buffer = [0; 1500];
-    let arrival = client.receive(&mut buffer).unwrap();
+    let arrival = (0..250).find_map(|_| {
+        wait(&[client.as_fd().as_raw_fd()]);
+        client.receive(&mut buffer).ok()
+    });
+    let arrival = arrival.expect("the offer");
     assert!(buffer[..arrival.length].ends_with(b"offer"));
     assert_eq!(client.receive(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 
     let discover = ethernet([0xff; 6], mac_of(&client_side, "eth0"), 0x0800, &[0x45; 300]);
     client.send(&discover).unwrap();
-    assert!(drain(&mut client_end).contains(&discover));
+    hear(&mut client_end, |heard| heard.contains(&discover));
 }

@@ -167,13 +167,14 @@ impl Workshop<'_> {
         let mut all = Vec::with_capacity(spec.attachments.len());
         for attachment in &spec.attachments {
             let name = attachment.interface_name.as_str();
+            let settings = interface_settings(attachment, self.networks.get(&attachment.network));
             let port = match (attachment.port_driver, self.wiring) {
                 (PortDriver::TapPlain, _) => {
                     PreparedPort::of(vec![PortDevice::PlainTap(plain_tap::create(name)?)])
                 }
                 (PortDriver::Veth, Some(wiring)) => {
                     let end = next_end();
-                    let sockets = wiring.connect(name, &end, self.workers)?;
+                    let sockets = wiring.connect(&settings, &end, self.workers)?;
                     let queues = sockets.into_iter().map(PortDevice::Packet).collect();
                     PreparedPort { queues, end: Some(end) }
                 }
@@ -181,8 +182,9 @@ impl Workshop<'_> {
                     tap::create(name, self.workers)?.into_iter().map(PortDevice::Tap).collect(),
                 ),
             };
-            let network = self.networks.get(&attachment.network);
-            netlink.configure_interface(&interface_settings(attachment, network))?;
+            if port.end.is_none() {
+                netlink.configure_interface(&settings)?;
+            }
             all.push(port);
         }
         Ok(all)

@@ -16,7 +16,8 @@ use vswitch_config::model::{
 use vswitch_config::names::{ContainerName, NetworkName};
 use vswitch_switch::conntrack::Timeouts;
 use vswitch_switch::nat::{
-    Filtering, Mapping, NatMode, NatRules, NetworkNat, OneToOne, OneToOnes, Publish, Published, RuleCounters,
+    Filtering, Mapping, NatMode, NatNetworks, NatRules, NetworkNat, OneToOne, OneToOnes, Publish, Published,
+    RuleCounters,
 };
 use vswitch_switch::route::{Fib, NextHop, NextHops, Route};
 use vswitch_switch::tables::{Advertisement, Gateway, Host};
@@ -197,7 +198,7 @@ impl Inventory<'_> {
             // The configuration has checked both for overlaps.
             one_to_one: OneToOnes::new(&self.one_to_one(nat)).unwrap_or_default(),
             published: Published::new(self.published()).unwrap_or_default(),
-            networks: networks.collect(),
+            networks: NatNetworks::new(networks),
             timeouts: Timeouts {
                 datagram: nat.timeouts.udp,
                 tcp_established: nat.timeouts.tcp_established,

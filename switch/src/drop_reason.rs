@@ -104,7 +104,7 @@ drop_reasons! {
     NoExternalPort, "no-external-port", "Every port the address could be translated to is taken.";
     ConnectionLimit, "connection-limit", "The attachment has as many connections as it may.";
     ConnectionTableFull, "connection-table-full", "The connection table is full of established connections.";
-    NotAConnection, "not-a-connection", "The TCP segment belongs to no connection and does not begin one.";
+    NotAConnection, "not-a-connection", "The TCP segment or the echo reply belongs to no connection and does not begin one.";
     IcmpUnrelated, "icmp-unrelated", "The ICMP error quotes a packet that no connection sent.";
     FragmentOverlap, "fragment-overlap", "The fragment overlaps another one of its packet (RFC 5722, RFC 3128).";
     FragmentUneven, "fragment-uneven", "The fragment is empty, or is not the last of its packet and no multiple of eight bytes long (RFC 791, RFC 8200 §4.5).";

@@ -37,7 +37,9 @@ mod tests;
 
 pub use errors::TranslatedError;
 pub use publish::{Publish, PublishError, Published, RuleCounters};
-pub use rules::{Filtering, Mapping, NatMode, NatRules, NetworkNat, OneToOne, OneToOneError, OneToOnes};
+pub use rules::{
+    Filtering, Mapping, NatMode, NatNetworks, NatRules, NetworkNat, OneToOne, OneToOneError, OneToOnes,
+};
 
 use std::sync::Arc;
 
@@ -54,7 +56,7 @@ use peers::Peers;
 
 /// Where a packet comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum From {
+pub enum Origin {
     /// An attachment, through its network's gateway.
     Inside {
         /// The network.
@@ -128,12 +130,14 @@ pub struct Translated {
 /// What became of one passage, from inside to outside or back.
 #[derive(Clone, Copy, Debug)]
 struct Passage {
+    place: u32,
     connection: ConnectionRef,
     cacheable: bool,
     /// What the inside endpoint is called outside.
     public: Endpoint,
     inside: Endpoint,
     network: NetworkId,
+    turns: bool,
 }
 
 /// See the [module](self).
@@ -165,20 +169,20 @@ impl Nat {
     pub fn translate(
         &mut self,
         rules: &NatRules,
-        from: From,
+        origin: Origin,
         packet: &Packet,
         now: Time,
     ) -> Result<Translated, DropReason> {
         let now = now.seconds();
-        let From::Inside { network, owner } = from else {
-            return Ok(self.inbound(rules, packet, now)?.entering());
+        let Origin::Inside { network, owner } = origin else {
+            return Ok(self.inbound(rules, packet, None, now)?.entering());
         };
         let left = self.outbound(rules, network, owner, packet, now)?;
-        let tuple = left.outside_of(packet.tuple);
-        if !rules.leads_inside(tuple.destination.address.ip(tuple.family)) {
+        if !left.turns {
             return Ok(left.leaving());
         }
-        let entered = self.inbound(rules, &Packet { tuple, ..*packet }, now)?;
+        let tuple = left.outside_of(packet.tuple);
+        let entered = self.inbound(rules, &Packet { tuple, ..*packet }, Some(left.place), now)?;
         Ok(left.hairpin(&entered, &packet.tuple))
     }
 

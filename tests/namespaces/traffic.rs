@@ -103,7 +103,7 @@ fn jumbo_frames(user: User) {
     assert!(links.iter().any(|link| link.name == "eth0" && link.mtu == 9000), "{links:?}");
     let (from, to) = (udp(&switch, "left", switch.ipv4("left")), udp(&switch, "right", switch.ipv4("right")));
     send_in_order(&from, &to, &[8972, 1, 8971, 1473, 8972], 5);
-    assert_eq!(switch.port("left")["received_frames"], switch.port("right")["sent_frames"]);
+    assert_eq!(switch.port("left")["dropped"], 0);
     echo(&switch, ("left", "right"), switch.ipv4("right"), 10 * MEGABYTE);
     switch.stop();
 }
@@ -176,6 +176,9 @@ fn two_switches_at_once(user: User) {
 #[track_caller]
 fn send_in_order(from: &std::net::UdpSocket, to: &std::net::UdpSocket, sizes: &[usize], window: usize) {
     let address = to.local_addr().unwrap();
+    // The sender's kernel lets datagrams overtake those that wait for the first answer to ARP.
+    from.send_to(b"first", address).unwrap();
+    assert_eq!(receive(to).0, b"first");
     let mut seed = 0;
     for sizes in sizes.chunks(window) {
         let datagrams: Vec<Vec<u8>> = sizes

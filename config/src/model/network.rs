@@ -19,7 +19,7 @@ pub struct Network {
     pub driver: NetworkDriver,
     /// No way out: members get no default route through it. Only with [`NetworkDriver::Bridge`].
     pub internal: bool,
-    /// Members reach each other; false: only the gateway, and what is behind it. True unless the driver is
+    /// Members reach each other; false: only the gateway, and what is behind it. Never false but with
     /// [`NetworkDriver::Bridge`].
     pub icc: bool,
     /// Largest packet (L3) in bytes, 576..=65521 (1280..=65521 with IPv6).

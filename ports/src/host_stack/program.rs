@@ -1,7 +1,7 @@
 //! The programs, assembled by hand: a few instructions each do not warrant a compiler.
 //!
-//! Calling convention: `r1` is the packet's context on entry, `r1`–`r5` are arguments of a call and lost by it, `r6`–`r9`
-//! are kept, `r10` is the end of the stack, and `r0` is what the program answers.
+//! Calling convention: `r1` is the packet's context on entry, `r1`–`r5` are arguments of a call and lost by it,
+//! `r6`–`r9` are kept, `r10` is the end of the stack, and `r0` is what the program answers.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 

@@ -48,7 +48,8 @@ pub struct InterfaceSettings {
 }
 
 impl Netlink {
-    /// Makes an interface ready and sets it up. Nothing else of the namespace changes, save `lo` if asked for. The calling thread must be in the socket's namespace.
+    /// Makes an interface ready and sets it up. Nothing else of the namespace changes, save `lo` if asked for.
+    /// The calling thread must be in the socket's namespace.
     /// Addresses and routes that are there stay.
     pub fn configure_interface(&mut self, settings: &InterfaceSettings) -> Result<()> {
         let index = self.link_index(&settings.name)?;

@@ -238,8 +238,8 @@ impl Link {
     }
 }
 
-/// A change to an existing link: its attributes, and flags such as whether it shall be up. The kernel applies attributes before it
-/// sets the link up, so one message does both.
+/// A change to an existing link: its attributes, and flags such as whether it shall be up. The kernel applies
+/// attributes before it sets the link up, so one message does both.
 pub(super) fn set_link(
     index: u32,
     object: &str,

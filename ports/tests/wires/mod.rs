@@ -164,6 +164,32 @@ pub(crate) fn bulk(from: &NetNs, to: &NetNs, address: IpAddr, bytes: usize) {
     writer.join().unwrap();
 }
 
+/// Keeps this thread, and those it makes, on the CPU it is on. Frames sent from one CPU over a veth pair arrive and are
+/// answered in order, each completely before the thread goes on or the next one's turn comes; so what comes first
+/// tells whether anything came before it.
+pub(crate) fn stay_on_this_cpu() {
+    use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+    let mut one = CpuSet::new();
+    one.set(sched_getcpu());
+    sched_setaffinity(None, &one).unwrap();
+}
+
+/// The frames that arrive until they are enough, which must be soon.
+pub(crate) fn hear(
+    socket: &mut (impl Device + AsRawFd),
+    enough: impl Fn(&[Vec<u8>]) -> bool,
+) -> Vec<Vec<u8>> {
+    let mut heard = Vec::new();
+    for _ in 0..250 {
+        heard.extend(drain(socket));
+        if enough(&heard) {
+            return heard;
+        }
+        wait(&[socket.as_raw_fd()]);
+    }
+    panic!("not enough: {heard:?}");
+}
+
 /// Every frame that has arrived.
 pub(crate) fn drain(socket: &mut impl Device) -> Vec<Vec<u8>> {
     let (mut pool, mut batch, mut frames) = (Pool::new(64), Vec::new(), Vec::new());

@@ -161,6 +161,8 @@ pub(crate) struct Connection {
     pub(crate) initiator: Side,
     /// Whether the other sent one too.
     pub(crate) answered: bool,
+    /// Whether packets that leave by it come back in: the remote address is one of ours.
+    pub(crate) turns: bool,
     pub(crate) class: Class,
     pub(crate) tcp: Handshake,
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::address::Tuple;
 use crate::hash::Seed;
 use crate::id::PortId;
+use vswitch_wire::{TcpHeader, protocol};
 
 use super::activity::{Activity, ConnectionRef};
 use super::connection::{Class, Connection, Side, Timeouts};
 use super::index::Index;
 use super::owners::Owners;
-use super::slab::{List, Slab};
+use super::slab::{List, NONE, Slab};
 
 /// The realm beside the networks' numbers.
 pub(crate) const OUTSIDE: u16 = u16::MAX;
@@ -132,16 +133,16 @@ impl ConnectionTable {
         self.connections.free(place);
     }
 
-    /// Notes a packet from `side`. A connection whose state changes class is timed anew.
+    /// Notes a packet from `side`. A TCP connection that changes class is timed anew.
     pub(crate) fn advance(&mut self, place: u32, side: Side, tcp_flags: u8, now: u32) {
         let connection = &mut self.connections[place];
         let was_cacheable = connection.cacheable();
         connection.advance(side, tcp_flags);
         let (class, due) = (connection.class, connection.due_class());
+        let tcp = connection.protocol == protocol::TCP;
         // RST refreshes nothing by itself (RFC 7857 §7.1 for outbound ones), but starts the closing timeout.
-        let reset = tcp_flags & vswitch_wire::TcpHeader::RST != 0
-            && connection.protocol == vswitch_wire::protocol::TCP;
-        if class != due || (connection.refreshed_by(side) && !reset) {
+        let reset = tcp && tcp_flags & TcpHeader::RST != 0;
+        if (tcp && class != due) || (connection.refreshed_by(side) && !reset) {
             self.activity.refresh(place, now);
         }
         if was_cacheable && !self.connections[place].cacheable() {
@@ -202,39 +203,50 @@ impl ConnectionTable {
     }
 
     /// The transitory connection that was used longest ago, nearly: one that was used after it was queued gets
-    /// a second chance, but only so many do.
-    pub(crate) fn oldest(&mut self) -> Option<u32> {
-        let class = Class::LISTED
-            .into_iter()
-            .filter(|class| class.transitory())
-            .filter_map(|class| Some((self.connections[self.lists[class as usize].front()?].queued, class)))
-            .min_by_key(|(queued, _)| *queued)?
-            .1;
-        self.oldest_of(class)
+    /// a second chance, but only so many do. Never `keep`.
+    pub(crate) fn oldest(&mut self, keep: Option<u32>) -> Option<u32> {
+        self.spare(keep);
+        let transitory = Class::LISTED.into_iter().filter(|class| class.transitory());
+        let fronts = transitory.filter_map(|class| Some((class, self.lists[class as usize].front()?)));
+        let (class, _) =
+            fronts.min_by_key(|(_, front)| (self.connections[*front].queued, Some(*front) == keep))?;
+        self.oldest_in(class, keep)
     }
 
     /// The same of one class.
-    pub(crate) fn oldest_of(&mut self, class: Class) -> Option<u32> {
+    pub(crate) fn oldest_of(&mut self, class: Class, keep: Option<u32>) -> Option<u32> {
+        self.spare(keep);
+        self.oldest_in(class, keep)
+    }
+
+    fn oldest_in(&mut self, class: Class, keep: Option<u32>) -> Option<u32> {
         for _ in 0..GLANCE {
             let place = self.lists[class as usize].front()?;
             let seen = self.activity.seen(place);
             if seen <= self.connections[place].queued {
-                return Some(place);
+                break;
             }
             self.requeue(place, seen);
         }
-        self.lists[class as usize].front()
+        self.lists[class as usize].front().filter(|front| Some(*front) != keep)
+    }
+
+    /// Puts a transitory connection behind all others of its class.
+    fn spare(&mut self, keep: Option<u32>) {
+        if let Some(place) = keep.filter(|place| self.connections[*place].class.transitory()) {
+            self.requeue(place, self.activity.seen(place));
+        }
     }
 
     /// The first near the front of a class's list that is wanted.
-    pub(crate) fn near_front(&self, class: Class, wanted: impl Fn(&Connection) -> bool) -> Option<u32> {
+    pub(crate) fn near_front(&self, class: Class, wanted: impl Fn(u32, &Connection) -> bool) -> Option<u32> {
         let mut place = self.lists[class as usize].front()?;
         for _ in 0..GLANCE {
-            if wanted(&self.connections[place]) {
+            if wanted(place, &self.connections[place]) {
                 return Some(place);
             }
             place = self.connections[place].links.next;
-            if place == super::slab::NONE {
+            if place == NONE {
                 break;
             }
         }

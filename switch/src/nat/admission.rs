@@ -22,6 +22,8 @@ pub(super) struct Candidate {
     /// For [`Kind::Mapped`].
     pub(super) mapping: Option<u32>,
     pub(super) initiator: Side,
+    /// Whether what leaves comes back in.
+    pub(super) turns: bool,
 }
 
 impl Nat {
@@ -70,46 +72,51 @@ impl Nat {
             kind: candidate.kind,
             initiator: candidate.initiator,
             answered: false,
+            turns: candidate.turns,
             class: Class::Free,
             tcp: Handshake::default(),
         };
         connection.advance(candidate.initiator, packet.tcp_flags);
-        self.resolve_clashes(rules, &connection, now)?;
+        self.resolve_clash(rules, &connection, now)?;
         let place = self.table.insert(connection, now).ok_or(DropReason::ConnectionTableFull)?;
         if let Some(mapping) = candidate.mapping {
             self.mappings.use_by_one(mapping);
             if candidate.initiator == Side::Inside {
-                self.peers.join(&mut self.table, place);
+                self.peers.join(&mut self.table, &mut self.mappings, place);
             }
         }
         self.passage(place, candidate.initiator).ok_or(DropReason::ConnectionTableFull)
     }
 
-    /// A connection that one side could not tell from the new one goes, if it is transitory; such come about when a
-    /// client uses one port for two published ports of the same container port, or when rules change.
-    fn resolve_clashes(&mut self, rules: &NatRules, new: &Connection, now: u32) -> Result<(), DropReason> {
-        for (realm, side) in [(new.network.number(), Side::Inside), (OUTSIDE, Side::Outside)] {
-            let Some((place, _)) = self.table.find(realm, &new.tuple(side)) else { continue };
-            let transitory = self.table.at(place).is_none_or(|old| old.class.transitory());
-            if !transitory && !self.table.over(place, &rules.timeouts, now) {
-                return Err(DropReason::NoExternalPort);
-            }
-            self.remove(place, now);
+    /// The side that the first packet came from has no such connection, or the packet would be of it. Where the
+    /// other side has one, and it is transitory, it goes: such come about when a client uses one port for two
+    /// published ports of the same container port, or when rules change.
+    fn resolve_clash(&mut self, rules: &NatRules, new: &Connection, now: u32) -> Result<(), DropReason> {
+        let (realm, side) = match new.initiator {
+            Side::Inside => (OUTSIDE, Side::Outside),
+            Side::Outside => (new.network.number(), Side::Inside),
+        };
+        let Some((place, _)) = self.table.find(realm, &new.tuple(side)) else { return Ok(()) };
+        let transitory = self.table.at(place).is_none_or(|old| old.class.transitory());
+        if !transitory && !self.table.over(place, &rules.timeouts, now) {
+            return Err(DropReason::NoExternalPort);
         }
+        self.remove(place, now);
         Ok(())
     }
 
     /// Removes a connection and what depends on it.
     pub(super) fn remove(&mut self, place: u32, now: u32) {
-        self.peers.leave(&mut self.table, place);
         let mapping = self.table.at(place).map(|connection| connection.mapping);
         if let Some(mapping) = mapping.filter(|mapping| *mapping != NONE) {
+            self.peers.leave(&mut self.table, &mut self.mappings, place);
             self.mappings.leave_by_one(mapping, now);
         }
         self.table.remove(place);
     }
 
-    /// Makes room for one more connection of the attachment.
+    /// Makes room for one more connection of the attachment, though not at the cost of `keep`: a hairpin's first
+    /// half, when it is about the second.
     ///
     /// # Errors
     /// `ConnectionLimit`, `ConnectionTableFull`.
@@ -118,19 +125,22 @@ impl Nat {
         rules: &NatRules,
         owner: PortId,
         number: u8,
+        keep: Option<u32>,
         now: u32,
     ) -> Result<(), DropReason> {
         if self.table.owners.connections(owner) >= rules.limit(owner) {
             // A flood of SYN to a published port uses the container's share: it evicts its own.
-            let own = self.table.near_front(Class::HalfOpen, |old| old.owner == owner);
+            let own = self
+                .table
+                .near_front(Class::HalfOpen, |place, old| old.owner == owner && Some(place) != keep);
             self.remove(own.ok_or(DropReason::ConnectionLimit)?, now);
         }
         if number == protocol::TCP && self.table.count(Class::HalfOpen) >= rules.max_half_open {
-            let oldest = self.table.oldest_of(Class::HalfOpen);
+            let oldest = self.table.oldest_of(Class::HalfOpen, keep);
             self.remove(oldest.ok_or(DropReason::ConnectionTableFull)?, now);
         }
         if self.table.len() >= rules.max_connections.min(self.table.capacity()) {
-            let oldest = self.table.oldest();
+            let oldest = self.table.oldest(keep);
             self.remove(oldest.ok_or(DropReason::ConnectionTableFull)?, now);
         }
         Ok(())
@@ -139,11 +149,13 @@ impl Nat {
     fn passage(&self, place: u32, side: Side) -> Option<Passage> {
         let connection = self.table.at(place)?;
         Some(Passage {
+            place,
             connection: self.table.reference(place, side),
             cacheable: connection.cacheable(),
             public: connection.public,
             inside: connection.inside,
             network: connection.network,
+            turns: connection.turns,
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::id::NetworkId;
 use crate::time::Time;
 
 use super::rules::NatRules;
-use super::{From, Nat, is_query, key};
+use super::{Nat, Origin, is_query, key};
 
 /// What is to be done to an ICMP error and to the packet it quotes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,7 +35,7 @@ impl Nat {
     pub fn translate_error(
         &self,
         rules: &NatRules,
-        from: From,
+        origin: Origin,
         quoted: &Tuple,
         (source, destination): (Address, Address),
         now: Time,
@@ -45,7 +45,7 @@ impl Nat {
         if quoted.source.address != destination {
             return Err(DropReason::IcmpUnrelated);
         }
-        let From::Inside { network, .. } = from else {
+        let Origin::Inside { network, .. } = origin else {
             return self.error_in(rules, quoted, now);
         };
         let connection = self.quoted(rules, network.number(), Side::Inside, quoted, now)?;
@@ -61,7 +61,7 @@ impl Nat {
             source: hidden.then_some(connection.public.address),
             ..TranslatedError::default()
         };
-        if !rules.leads_inside(destination.ip(quoted.family)) {
+        if !connection.turns {
             return Ok(error);
         }
         let entered = self.error_in(rules, &left, now)?;

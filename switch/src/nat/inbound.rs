@@ -21,7 +21,7 @@ struct Addressee<'a> {
 }
 
 impl Nat {
-    /// The passage of a packet from outside.
+    /// The passage of a packet from outside. `keep` is not to make room for it.
     ///
     /// # Errors
     /// See [`Nat::translate`].
@@ -29,6 +29,7 @@ impl Nat {
         &mut self,
         rules: &NatRules,
         packet: &Packet,
+        keep: Option<u32>,
         now: u32,
     ) -> Result<Passage, DropReason> {
         let tuple = key(packet.tuple, Side::Outside);
@@ -46,9 +47,10 @@ impl Nat {
             kind: addressee.kind,
             mapping: addressee.mapping,
             initiator: Side::Outside,
+            turns: rules.leads_inside(tuple.source.address.ip(tuple.family)),
         };
         let passage = self
-            .admit(rules, addressee.owner, tuple.protocol, now)
+            .admit(rules, addressee.owner, tuple.protocol, keep, now)
             .and_then(|()| self.connect(rules, &candidate, packet, now));
         if let Some(counters) = addressee.counters {
             counters.count(passage.is_ok());
@@ -116,7 +118,8 @@ impl Nat {
     fn has_sent(&mut self, rules: &NatRules, mapping: u32, tuple: &Tuple, now: u32) -> bool {
         const MET_AT_ONCE: usize = 32;
         for _ in 0..MET_AT_ONCE {
-            let Some(place) = self.peers.any(&self.table, mapping, tuple.source.address) else {
+            let Some(place) = self.peers.any(&self.table, &mut self.mappings, mapping, tuple.source.address)
+            else {
                 return false;
             };
             if !self.table.over(place, &rules.timeouts, now) {
@@ -129,10 +132,7 @@ impl Nat {
 }
 
 fn published<'a>(rules: &'a NatRules, tuple: &Tuple) -> Option<Addressee<'a>> {
-    let (rule, inside) = rules.published.lookup(tuple.protocol, tuple.family, tuple.destination)?;
-    if !rules.is_own(tuple.destination.address.ip(tuple.family)) {
-        return None;
-    }
+    let (rule, inside) = rules.published_to(tuple.protocol, tuple.family, tuple.destination)?;
     Some(Addressee {
         inside,
         network: rule.network,
@@ -156,7 +156,7 @@ fn one_to_one<'a>(rules: &NatRules, tuple: &Tuple) -> Option<Addressee<'a>> {
 }
 
 fn routed<'a>(rules: &'a NatRules, packet: &Packet, tuple: &Tuple) -> Option<Addressee<'a>> {
-    let network = rules.routed(tuple.destination.address.ip(tuple.family))?;
+    let network = rules.networks.routed(tuple.destination.address.ip(tuple.family))?;
     let rule = match packet.icmp_query {
         Some(_) => rules.published.any_of(tuple.family, network, tuple.destination.address),
         None => rules.published.of_container(tuple.protocol, tuple.family, network, tuple.destination),

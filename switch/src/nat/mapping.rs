@@ -1,8 +1,9 @@
 //! Port mappings: which outside endpoint stands for which inside endpoint.
 //!
 //! # Theory of operation
-//! A mapping is found by its inside endpoint (of its host, see [`super::host`]), with the remote address too where
-//! mappings depend on it, and by its outside endpoint, in that address's [`Pool`]. It counts its connections. One
+//! A mapping is found by its outside endpoint, in that address's [`Pool`], and by its inside endpoint (of its host,
+//! see [`super::host`]), with the remote address too where mappings depend on it. Most kept their inside port, and
+//! are found where that port is in the pool of the host's address; the index has only the others. It counts its connections. One
 //! without any is held for a while: its own inside endpoint takes it up again with the same port, others do not
 //! get the port (RFC 6888 REQ-8), and nothing comes in by it. When ports run out, the one held longest is given
 //! up early where that is safe.
@@ -10,10 +11,8 @@
 //! Bounds: a mapping is made only with a connection, of which there are so many, and outlives it by the hold; so
 //! there are twice as many places as for connections, and when they are full, no new mapping.
 
-use std::collections::HashMap;
-
 use crate::address::{Address, Endpoint, Family};
-use crate::conntrack::{Index, Linked, Links, Owners, Slab};
+use crate::conntrack::{Index, Linked, Links, NONE, Owners, Slab};
 use crate::drop_reason::DropReason;
 use crate::hash::Seed;
 use crate::id::{NetworkId, PortId};
@@ -38,8 +37,19 @@ pub(super) struct PortMapping {
     port: u16,
     inside_port: u16,
     scope: Mapping,
-    /// Whether it is found by its inside endpoint.
-    found: bool,
+    way: Way,
+    /// One of its connections from inside, or none; what [`super::peers`] need not know.
+    first: u32,
+}
+
+/// How a mapping is found by its inside endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// It has the same port outside, and any recipient.
+    ByPort,
+    ByIndex,
+    /// Not at all, any more.
+    Lost,
 }
 
 impl Linked for PortMapping {
@@ -75,7 +85,7 @@ pub(super) struct Mappings {
     by_inside: Index,
     hosts: Hosts,
     pools: Vec<Pool>,
-    pool_of: HashMap<(Address, Family, u8), u16>,
+    by_public: Index,
     random: Random,
     seed: Seed,
 }
@@ -88,7 +98,7 @@ impl Mappings {
             by_inside: Index::new(capacity),
             hosts: Hosts::new(2 * capacity, seed),
             pools: Vec::new(),
-            pool_of: HashMap::new(),
+            by_public: Index::new(1),
             random: Random::new(seed),
             seed,
         }
@@ -108,8 +118,8 @@ impl Mappings {
         public: Endpoint,
         owners: &Owners,
     ) -> Option<Recipient> {
-        let pool = self.pool_of.get(&(public.address, family, protocol))?;
-        let place = self.pools[usize::from(*pool)].at(public.port)?;
+        let pool = self.known_pool(public.address, family, protocol)?;
+        let place = self.pools[usize::from(pool)].at(public.port)?;
         let mapping = &self.mappings[place];
         if mapping.connections == 0 || !self.hosts.lives(mapping.host, owners) {
             return None;
@@ -145,9 +155,12 @@ impl Mappings {
                 .add(sender.network, sender.owner, sender.family, sender.inside.address, owners)
                 .ok_or(DropReason::NoExternalPort)?,
         };
+        // Counted before it is made: a port taken from a held mapping may be the host's own last one's, and the host
+        // must not go with that.
+        self.hosts.at_mut(host).mappings += 1;
         let made = self.make(rules, host, sender, now);
-        if made.is_err() && self.hosts.at(host).mappings == 0 {
-            self.hosts.remove(host);
+        if made.is_err() {
+            self.uncount(host);
         }
         made
     }
@@ -157,8 +170,13 @@ impl Mappings {
         let mapping = &self.mappings[place];
         let pool = &self.pools[usize::from(mapping.pool)];
         let public = Endpoint { address: pool.address, port: mapping.port };
-        rules.shared_addresses(pool.family).any(|address| address == pool.address)
+        rules.is_shared(pool.family, pool.address)
             && rules.published.around(pool.protocol, pool.family, public).is_none()
+    }
+
+    /// Its connection that [`super::peers`] need not know, for them to set.
+    pub(super) fn first(&mut self, place: u32) -> &mut u32 {
+        &mut self.mappings[place].first
     }
 
     /// One more connection uses it.
@@ -211,11 +229,20 @@ impl Mappings {
     }
 
     fn find(&self, scope: Mapping, host: u32, sender: &Sender) -> Option<u32> {
-        let remote = remote(scope, sender);
-        let hash = self.hash(host, sender.inside.port, sender.protocol, remote);
-        self.by_inside.find(hash, |place| {
+        let inside = sender.inside.port;
+        let is_it = |place: u32, way| {
             let mapping = &self.mappings[place];
-            (mapping.host, mapping.inside_port, mapping.scope) == (host, sender.inside.port, scope)
+            (mapping.way, mapping.host, mapping.inside_port, mapping.scope) == (way, host, inside, scope)
+        };
+        let pool = self.known_pool(self.hosts.at(host).external, sender.family, sender.protocol);
+        let same_port = pool.and_then(|pool| self.pools[usize::from(pool)].at(inside));
+        if let Some(place) = same_port.filter(|place| is_it(*place, Way::ByPort)) {
+            return Some(place);
+        }
+        let remote = remote(scope, sender);
+        self.by_inside.find(self.hash(host, inside, sender.protocol, remote), |place| {
+            let mapping = &self.mappings[place];
+            is_it(place, Way::ByIndex)
                 && mapping.remote == remote
                 && self.pools[usize::from(mapping.pool)].protocol == sender.protocol
         })
@@ -225,7 +252,11 @@ impl Mappings {
         let (pool, port) = self.choose(rules, host, sender)?;
         self.hosts.at_mut(host).external = self.pools[usize::from(pool)].address;
         let remote = remote(rules.mapping, sender);
-        let found = rules.mapping != Mapping::AddressAndPortDependent;
+        let way = match rules.mapping {
+            Mapping::EndpointIndependent if port == sender.inside.port => Way::ByPort,
+            Mapping::EndpointIndependent | Mapping::AddressDependent => Way::ByIndex,
+            Mapping::AddressAndPortDependent => Way::Lost,
+        };
         let place = self
             .mappings
             .insert(PortMapping {
@@ -238,12 +269,12 @@ impl Mappings {
                 port,
                 inside_port: sender.inside.port,
                 scope: rules.mapping,
-                found,
+                way,
+                first: NONE,
             })
             .ok_or(DropReason::NoExternalPort)?;
         self.pools[usize::from(pool)].take(port, place);
-        self.hosts.at_mut(host).mappings += 1;
-        if found {
+        if way == Way::ByIndex {
             let hash = self.hash(host, sender.inside.port, sender.protocol, remote);
             self.by_inside.insert(hash, place);
         }
@@ -252,16 +283,17 @@ impl Mappings {
     }
 
     /// An outside endpoint for a new mapping. A host that has mappings stays with its address, even if others have
-    /// ports left (RFC 4787 REQ-2, RFC 7857 §4); one that has none begins at an address that its own decides.
+    /// ports left (RFC 4787 REQ-2, RFC 7857 §4); one that has none (but the one to be) begins
+    /// at an address that its own decides.
     fn choose(&mut self, rules: &NatRules, host: u32, sender: &Sender) -> Result<(u16, u16), DropReason> {
+        let record = *self.hosts.at(host);
+        if record.mappings > 1 && rules.is_shared(sender.family, record.external) {
+            return self.port_of(rules, record.external, sender).ok_or(DropReason::NoExternalPort);
+        }
         let addresses = rules.shared_addresses(sender.family);
         let count = addresses.clone().count();
         if count == 0 {
             return Err(DropReason::NoExternalAddress);
-        }
-        let record = *self.hosts.at(host);
-        if record.mappings > 0 && addresses.clone().any(|address| address == record.external) {
-            return self.port_of(rules, record.external, sender).ok_or(DropReason::NoExternalPort);
         }
         let hash = self.hosts.hash(record.network, record.family, record.address);
         let first = usize::try_from(hash % count as u64).unwrap_or(0);
@@ -301,13 +333,26 @@ impl Mappings {
     }
 
     fn pool(&mut self, address: Address, family: Family, protocol: u8) -> Option<u16> {
-        if let Some(pool) = self.pool_of.get(&(address, family, protocol)) {
-            return Some(*pool);
+        if let Some(pool) = self.known_pool(address, family, protocol) {
+            return Some(pool);
         }
         let pool = u16::try_from(self.pools.len()).ok()?;
         self.pools.push(Pool::new(address, family, protocol));
-        self.pool_of.insert((address, family, protocol), pool);
+        self.by_public.insert(self.pool_hash(address, family, protocol), u32::from(pool));
         Some(pool)
+    }
+
+    fn known_pool(&self, address: Address, family: Family, protocol: u8) -> Option<u16> {
+        let pool = self.by_public.find(self.pool_hash(address, family, protocol), |place| {
+            let pool = &self.pools[place as usize];
+            (pool.address, pool.family, pool.protocol) == (address, family, protocol)
+        })?;
+        u16::try_from(pool).ok()
+    }
+
+    fn pool_hash(&self, address: Address, family: Family, protocol: u8) -> u64 {
+        let [a0, a1]: [u64; 2] = zerocopy::transmute!(address);
+        self.seed.hash_key([a0, a1, family as u64, u64::from(protocol), 0x706f_6f6c])
     }
 
     fn hold(&mut self, place: u32, now: u32) {
@@ -324,22 +369,26 @@ impl Mappings {
         pool.held.remove(&mut self.mappings, place);
         pool.give_back(mapping.port);
         self.mappings.free(place);
-        let host = self.hosts.at_mut(mapping.host);
-        host.mappings -= 1;
-        if host.mappings == 0 {
-            self.hosts.remove(mapping.host);
+        self.uncount(mapping.host);
+    }
+
+    /// A host has one mapping less, and without any is forgotten.
+    fn uncount(&mut self, host: u32) {
+        self.hosts.at_mut(host).mappings -= 1;
+        if self.hosts.at(host).mappings == 0 {
+            self.hosts.remove(host);
         }
     }
 
     /// Lets new connections of its inside endpoint find it no more.
     fn lose(&mut self, place: u32) {
         let mapping = self.mappings[place];
-        if mapping.found {
+        if mapping.way == Way::ByIndex {
             let protocol = self.pools[usize::from(mapping.pool)].protocol;
             let hash = self.hash(mapping.host, mapping.inside_port, protocol, mapping.remote);
             self.by_inside.remove(hash, place);
-            self.mappings[place].found = false;
         }
+        self.mappings[place].way = Way::Lost;
     }
 
     fn hash(&self, host: u32, inside_port: u16, protocol: u8, remote: Address) -> u64 {

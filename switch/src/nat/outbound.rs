@@ -29,9 +29,9 @@ impl Nat {
             return Ok(passage);
         }
         begins(packet)?;
-        let mode = rules.networks.get(&network).ok_or(DropReason::NoRoute)?.mode;
-        self.expected_if_own(rules, packet)?;
-        self.admit(rules, owner, tuple.protocol, now)?;
+        let mode = rules.networks.mode(network).ok_or(DropReason::NoRoute)?;
+        let turns = self.turns(rules, packet)?;
+        self.admit(rules, owner, tuple.protocol, None, now)?;
         let sender = Sender {
             network,
             owner,
@@ -50,20 +50,26 @@ impl Nat {
             kind,
             mapping,
             initiator: Side::Inside,
+            turns,
         };
         self.connect(rules, &candidate, packet, now)
     }
 
-    /// Whether a packet to one of our own addresses has anything to meet there; if not, it is not worth a
-    /// connection.
-    fn expected_if_own(&self, rules: &NatRules, packet: &Packet) -> Result<(), DropReason> {
+    /// Whether a packet will come back in. To one of our own addresses where there is nothing to meet, it is not
+    /// worth a connection.
+    ///
+    /// # Errors
+    /// `NotPublished`.
+    fn turns(&self, rules: &NatRules, packet: &Packet) -> Result<bool, DropReason> {
         let Tuple { family, protocol, destination, .. } = packet.tuple;
         let address = destination.address.ip(family);
-        let met = !rules.is_own(address)
-            || rules.one_to_one.of_external(address).is_some()
-            || rules.published.lookup(protocol, family, destination).is_some()
+        if !rules.is_own(address) {
+            return Ok(rules.networks.routed(address).is_some());
+        }
+        let met = rules.one_to_one.of_external(address).is_some()
+            || rules.published_to(protocol, family, destination).is_some()
             || self.mappings.recipient(family, protocol, destination, &self.table.owners).is_some();
-        if met { Ok(()) } else { Err(DropReason::NotPublished) }
+        if met { Ok(true) } else { Err(DropReason::NotPublished) }
     }
 
     /// What the sender is to be called outside.
@@ -121,7 +127,7 @@ impl Nat {
             return false;
         }
         let (mappings, owners) = (&self.mappings, &self.table.owners);
-        let closing = self.table.near_front(Class::Closing, |old| {
+        let closing = self.table.near_front(Class::Closing, |_, old| {
             old.kind == Kind::Mapped && mappings.would_free(old.mapping, sender, owners)
         });
         closing.is_some_and(|place| {

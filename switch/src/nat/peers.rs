@@ -1,11 +1,14 @@
 //! Whom the inside endpoint of a mapping sent to: what address-dependent filtering asks (RFC 4787 §5).
 //!
-//! Connections of one mapping to one address are in a ring, and the index knows one of each ring. So a mapping
-//! that talks to a thousand ports of an address has one entry there, and asking costs the same as with one.
+//! A mapping itself knows one of its connections, and mostly has no other. Its further connections to one address are
+//! in a ring, and the index knows one of each ring. So a mapping that talks to a thousand ports of an address has
+//! one entry there, and asking costs the same as with one.
 
 use crate::address::Address;
 use crate::conntrack::{ConnectionTable, Index, Links, NONE};
 use crate::hash::Seed;
+
+use super::mapping::Mappings;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -20,17 +23,33 @@ impl Peers {
     }
 
     /// A connection of the mapping to the address, whichever.
-    pub(super) fn any(&self, table: &ConnectionTable, mapping: u32, remote: Address) -> Option<u32> {
-        self.index.find(self.hash(mapping, remote), |place| {
-            table.at(place).is_some_and(|found| found.mapping == mapping && found.remote.address == remote)
-        })
+    pub(super) fn any(
+        &self,
+        table: &ConnectionTable,
+        mappings: &mut Mappings,
+        mapping: u32,
+        remote: Address,
+    ) -> Option<u32> {
+        let first = *mappings.first(mapping);
+        let is_it = |place: &u32| {
+            table.at(*place).is_some_and(|found| found.mapping == mapping && found.remote.address == remote)
+        };
+        Some(first)
+            .filter(|first| *first != NONE)
+            .filter(is_it)
+            .or_else(|| self.in_ring(table, mapping, remote))
     }
 
-    /// Puts a connection into its ring.
-    pub(super) fn join(&mut self, table: &mut ConnectionTable, place: u32) {
+    /// Notes a connection from inside.
+    pub(super) fn join(&mut self, table: &mut ConnectionTable, mappings: &mut Mappings, place: u32) {
         let connection = table.connection_mut(place);
         let (mapping, remote) = (connection.mapping, connection.remote.address);
-        let Some(known) = self.any(table, mapping, remote) else {
+        let first = mappings.first(mapping);
+        if *first == NONE {
+            *first = place;
+            return;
+        }
+        let Some(known) = self.in_ring(table, mapping, remote) else {
             table.connection_mut(place).peers = Links { next: place, previous: place };
             self.index.insert(self.hash(mapping, remote), place);
             return;
@@ -41,14 +60,19 @@ impl Peers {
         table.connection_mut(next).peers.previous = place;
     }
 
-    /// Takes a connection out of its ring, if it is in one.
-    pub(super) fn leave(&mut self, table: &mut ConnectionTable, place: u32) {
+    /// Forgets a connection of a mapping, if it was noted.
+    pub(super) fn leave(&mut self, table: &mut ConnectionTable, mappings: &mut Mappings, place: u32) {
         let connection = table.connection_mut(place);
+        let first = mappings.first(connection.mapping);
+        if *first == place {
+            *first = NONE;
+            return;
+        }
         let Links { next, previous } = std::mem::replace(&mut connection.peers, Links::NONE);
-        let hash = self.hash(connection.mapping, connection.remote.address);
         if next == NONE {
             return;
         }
+        let hash = self.hash(connection.mapping, connection.remote.address);
         if next == place {
             self.index.remove(hash, place);
             return;
@@ -56,6 +80,12 @@ impl Peers {
         table.connection_mut(previous).peers.next = next;
         table.connection_mut(next).peers.previous = previous;
         self.index.replace(hash, place, next);
+    }
+
+    fn in_ring(&self, table: &ConnectionTable, mapping: u32, remote: Address) -> Option<u32> {
+        self.index.find(self.hash(mapping, remote), |place| {
+            table.at(place).is_some_and(|found| found.mapping == mapping && found.remote.address == remote)
+        })
     }
 
     fn hash(&self, mapping: u32, remote: Address) -> u64 {

@@ -134,13 +134,13 @@ impl Pool {
         let halves = if inside < 1024 { [below, above] } else { [above, below] };
         let halves = halves.into_iter().filter(|(low, high)| low <= high);
         for half in halves {
+            if let Some(drawn) = self.draw(inside & 1, half, fits, random) {
+                return Some(drawn);
+            }
             let start = random_port(half, random);
-            let found = self
-                .draw(inside & 1, half, fits, random)
-                .or_else(|| self.search(Some(inside & 1), half, start, &blocked))
-                .or_else(|| self.search(None, half, start, &blocked));
-            if found.is_some() {
-                return found;
+            let found = self.search(Some(inside & 1), half, start, &blocked);
+            if let Some(found) = found.or_else(|| self.search(None, half, start, &blocked)) {
+                return Some(found);
             }
         }
         None

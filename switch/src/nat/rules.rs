@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use crate::address::{Address, Family};
+use crate::address::{Address, Endpoint, Family};
 use crate::conntrack::Timeouts;
 use crate::id::{NetworkId, PortId};
 
-use super::publish::Published;
+use super::publish::{Publish, Published};
 
 /// Which packets of an inside endpoint share an outside one (RFC 4787 §4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +112,41 @@ pub struct NetworkNat {
     pub subnets: Vec<IpNet>,
 }
 
+/// The networks that have a way out, by number, and those that are not translated, by address.
+#[derive(Clone, Debug, Default)]
+pub struct NatNetworks {
+    modes: Vec<Option<NatMode>>,
+    routed: Vec<(IpNet, NetworkId)>,
+}
+
+impl NatNetworks {
+    /// Indexes the networks. Where subnets of untranslated networks overlap, the longer prefix has the address.
+    pub fn new(networks: impl IntoIterator<Item = (NetworkId, NetworkNat)>) -> Self {
+        let mut all = Self::default();
+        for (network, nat) in networks {
+            if all.modes.len() <= network.index() {
+                all.modes.resize(network.index() + 1, None);
+            }
+            all.modes[network.index()] = Some(nat.mode);
+            if nat.mode == NatMode::None {
+                all.routed.extend(nat.subnets.into_iter().map(|subnet| (subnet, network)));
+            }
+        }
+        all.routed.sort_by_key(|(subnet, network)| (std::cmp::Reverse(subnet.prefix_len()), *network));
+        all
+    }
+
+    /// How a network's packets leave, if they do.
+    pub(super) fn mode(&self, network: NetworkId) -> Option<NatMode> {
+        *self.modes.get(network.index())?
+    }
+
+    /// The untranslated network that an address is of.
+    pub(super) fn routed(&self, address: IpAddr) -> Option<NetworkId> {
+        self.routed.iter().find(|(subnet, _)| subnet.contains(&address)).map(|(_, network)| *network)
+    }
+}
+
 /// See the [module](self).
 #[derive(Clone, Debug)]
 pub struct NatRules {
@@ -130,7 +165,7 @@ pub struct NatRules {
     /// Published ports.
     pub published: Published,
     /// The networks that have a way out.
-    pub networks: HashMap<NetworkId, NetworkNat>,
+    pub networks: NatNetworks,
     /// How long connections live.
     pub timeouts: Timeouts,
     /// Connections in all, within the table's capacity.
@@ -156,7 +191,7 @@ impl Default for NatRules {
             ports: 1024..=u16::MAX,
             one_to_one: OneToOnes::default(),
             published: Published::default(),
-            networks: HashMap::new(),
+            networks: NatNetworks::default(),
             timeouts: Timeouts::default(),
             max_connections: 1 << 20,
             max_half_open: 1 << 16,
@@ -175,19 +210,25 @@ impl NatRules {
             || self.one_to_one.of_external(address).is_some()
     }
 
+    /// The published port that a tuple is for, and the container's endpoint. What is published on any address is not
+    /// on 1:1 ones, which are somebody's own.
+    pub(super) fn published_to(
+        &self,
+        protocol: u8,
+        family: Family,
+        to: Endpoint,
+    ) -> Option<(&Publish, Endpoint)> {
+        let (rule, inside) = self.published.lookup(protocol, family, to)?;
+        let address = to.address.ip(family);
+        let named = rule.host.is_some_and(|host| !host.is_unspecified());
+        let answers = self.is_own(address) && (named || self.one_to_one.of_external(address).is_none());
+        answers.then_some((rule, inside))
+    }
+
     /// Whether a packet to this address, from inside and translated, comes back in: to one of our own addresses
     /// (a hairpin), or to a network whose addresses are not translated.
     pub(super) fn leads_inside(&self, address: IpAddr) -> bool {
-        self.is_own(address) || self.routed(address).is_some()
-    }
-
-    /// The untranslated network that the address is of.
-    pub(super) fn routed(&self, address: IpAddr) -> Option<NetworkId> {
-        let untranslated = self.networks.iter().filter(|(_, nat)| nat.mode == NatMode::None);
-        untranslated
-            .filter(|(_, nat)| nat.subnets.iter().any(|subnet| subnet.contains(&address)))
-            .map(|(network, _)| *network)
-            .min()
+        self.is_own(address) || self.networks.routed(address).is_some()
     }
 
     /// The addresses that dynamic mappings may use.
@@ -197,6 +238,12 @@ impl NatRules {
             .filter(move |address| address.is_ipv4() == (family == Family::V4))
             .filter(|address| self.one_to_one.of_external(**address).is_none())
             .map(|address| Address::from(*address))
+    }
+
+    /// Whether the address is one of these.
+    pub(super) fn is_shared(&self, family: Family, address: Address) -> bool {
+        let address = address.ip(family);
+        self.external.contains(&address) && self.one_to_one.of_external(address).is_none()
     }
 
     /// How many connections an attachment may have.

@@ -56,6 +56,9 @@ impl Nat {
             let allowed = self.table.at(place).is_none_or(|connection| self.allowed(rules, connection));
             if !allowed || (self.table.at(place).is_some() && self.table.void(place)) {
                 self.remove(place, now);
+            } else if let Some(connection) = self.table.at(place) {
+                let turns = rules.leads_inside(connection.remote.address.ip(connection.family));
+                self.table.connection_mut(place).turns = turns;
             }
             place += 1;
         }
@@ -70,19 +73,15 @@ impl Nat {
     /// Whether a connection could still be made as it is.
     fn allowed(&self, rules: &NatRules, connection: &Connection) -> bool {
         let Connection { family, protocol, inside, public, network, .. } = *connection;
-        let mode = rules.networks.get(&network).map(|nat| nat.mode);
+        let mode = rules.networks.mode(network);
         match connection.kind {
             Kind::Mapped => {
                 mode == Some(NatMode::Masquerade) && self.mappings.usable(rules, connection.mapping)
             }
-            Kind::Portless => {
-                mode == Some(NatMode::Masquerade)
-                    && rules.shared_addresses(family).any(|address| address == public.address)
-            }
+            Kind::Portless => mode == Some(NatMode::Masquerade) && rules.is_shared(family, public.address),
             Kind::Published => {
-                let rule = rules.published.lookup(protocol, family, public);
+                let rule = rules.published_to(protocol, family, public);
                 rule.is_some_and(|(rule, to)| (rule.network, to) == (network, inside))
-                    && rules.is_own(public.address.ip(family))
             }
             Kind::OneToOne => {
                 let entry = rules.one_to_one.of_external(public.address.ip(family));

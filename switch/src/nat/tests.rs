@@ -10,7 +10,7 @@ fn rules(external: u8) -> NatRules {
     let network = NetworkNat { mode: NatMode::Masquerade, subnets: Vec::new() };
     NatRules {
         external: (1..=external).map(|last| IpAddr::from([192, 0, 2, last])).collect(),
-        networks: [(NetworkId::FIRST, network)].into(),
+        networks: NatNetworks::new([(NetworkId::FIRST, network)]),
         max_per_port: u32::MAX,
         ..NatRules::default()
     }
@@ -27,7 +27,7 @@ fn flow(nth: u32) -> Packet {
     Packet { tuple, tcp_flags: 0, icmp_query: None }
 }
 
-const INSIDE: From = From::Inside { network: NetworkId::FIRST, owner: PortId::FIRST };
+const INSIDE: Origin = Origin::Inside { network: NetworkId::FIRST, owner: PortId::FIRST };
 
 #[test]
 fn a_connection_with_a_mapping_of_its_own_costs_at_most_192_bytes() {

@@ -15,7 +15,7 @@ use crate::fragment::{Fate, Ingress, Leaving};
 use crate::frame::Frame;
 use crate::gateway::icmp_error::ErrorKind;
 use crate::id::{NetworkId, PortId};
-use crate::nat::{From, NatRules, Packet};
+use crate::nat::{NatRules, Origin, Packet};
 use crate::neighbor::Resolution;
 use crate::quoted::{self, ErrorTranslation, Quoted};
 use crate::rewrite::{Hop, Side, Translation};
@@ -144,7 +144,7 @@ impl Walk<'_> {
             _ => nated,
         };
         hop_limit(frame.bytes(), parsed, family)?;
-        let mut way = self.way(network, nated)?;
+        let mut way = self.way(network, &nated)?;
         self.fit(&mut way, frame, parsed)?;
         self.resolve(&mut way, via)?;
         way.cacheable &= !parsed.headers.is_fragment() && !parsed.headers.has_options() && !way.fragments;
@@ -181,8 +181,11 @@ impl Walk<'_> {
     /// The connection's word on source and destination.
     fn translate(&mut self, rules: &NatRules, frame: &Frame, parsed: &mut Parsed) -> Result<Nated, Stop> {
         let outside = self.tables.uplink() == Some(self.network);
-        let from =
-            if outside { From::Outside } else { From::Inside { network: self.network, owner: self.ingress } };
+        let from = if outside {
+            Origin::Outside
+        } else {
+            Origin::Inside { network: self.network, owner: self.ingress }
+        };
         if let Some(quoted) = quoted::find(frame.bytes(), parsed) {
             return self.translate_error(rules, from, quoted, &parsed.headers);
         }
@@ -205,14 +208,15 @@ impl Walk<'_> {
                 .or(translated.to.map(|_| Address(headers.destination_ip))),
             to: translated.to,
             connection: Some(translated.connection),
-            cacheable: translated.cacheable,
+            // A hairpin belongs to two connections, and an answer kept knows of one.
+            cacheable: translated.cacheable && translated.hairpin.is_none(),
         })
     }
 
     fn translate_error(
         &self,
         rules: &NatRules,
-        from: From,
+        from: Origin,
         quoted: Quoted,
         headers: &Headers,
     ) -> Result<Nated, Stop> {
@@ -272,7 +276,7 @@ impl Walk<'_> {
     }
 
     /// The beginning of a way: everything but the next hop.
-    fn way(&self, network: NetworkId, nated: Nated) -> Result<Way, Stop> {
+    fn way(&self, network: NetworkId, nated: &Nated) -> Result<Way, Stop> {
         let egress = self.egress(network)?;
         Ok(Way {
             network,

@@ -15,14 +15,15 @@ use vswitch_wire::MacAddr;
 
 use super::Shard;
 use crate::device::Device;
+use crate::drop_reason::DropReason;
 use crate::gateway::{advertise, announce};
 use crate::hash::Seed;
 use crate::id::NetworkId;
 use crate::tables::Tables;
 use crate::time::Time;
 
-/// Connections looked at per call.
-const CONNECTIONS: usize = 4096;
+/// Connections looked at per call: about a microsecond each at worst, while packets wait.
+const CONNECTIONS: usize = 512;
 
 /// How often expiry is looked at, while there is anything that can expire.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
@@ -167,19 +168,23 @@ impl<D: Device> Shard<D> {
         let mut asks = Vec::new();
         let mut failed = Vec::new();
         let next = router.neighbors(|neighbors| {
-            neighbors.due(now, |ask| asks.push(ask), |held, _| failed.push(held));
+            neighbors.due(now, |ask| asks.push(ask), |held, reason| failed.push((held, reason)));
             neighbors.next_due()
         });
         for ask in asks {
             if let Some(gateway) = tables.network(ask.network).and_then(|network| network.gateway.as_deref())
+                && announce::ask(gateway, ask.address, ask.unicast, &mut self.own)
             {
-                if announce::ask(gateway, ask.address, ask.unicast, &mut self.own) {
-                    self.send_own_to_all(tables, ask.network);
-                }
+                self.send_own_to_all(tables, ask.network);
             }
         }
-        // They walk again, find the neighbour failed, and their senders are told.
-        self.again.append(&mut failed);
+        for (held, reason) in failed {
+            match reason {
+                // It walks again, finds the neighbour failed, and its sender is told.
+                DropReason::NeighborUnreachable => self.again.push(held),
+                reason => self.count_drop(held.ingress, reason),
+            }
+        }
         next
     }
 }

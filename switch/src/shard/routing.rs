@@ -207,7 +207,7 @@ impl<D: Device> Shard<D> {
         }
     }
 
-    fn count_drop(&self, port: PortId, reason: DropReason) {
+    pub(super) fn count_drop(&self, port: PortId, reason: DropReason) {
         if let Some(Some(slot)) = self.ports.slots.get(port.index()) {
             slot.counters.dropped(reason, 1);
         }

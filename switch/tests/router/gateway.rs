@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use vswitch_switch::DropReason;
-use vswitch_switch::route::{NextHop, Route};
+use vswitch_switch::route::{NextHop, NextHops, Route};
 use vswitch_switch::shard::{Announcement, Chore};
 use vswitch_switch::tables::Advertisement;
 use vswitch_wire::{ArpPacket, IcmpHeader, Layer3, MacAddr, build};
@@ -112,6 +112,24 @@ fn a_container_can_be_the_router() {
     );
     let (port, frame) = town.one(&ALICE, udp(&ALICE, 5000, to(&CAROL)));
     assert_eq!((port, headers(&frame).destination, destination(&frame)), (BOB.port, BOB.mac, to(&CAROL)));
+}
+
+#[test]
+fn equal_routes_share_the_flows_and_keep_each_on_its_way() {
+    let mut town = Town::new();
+    let hop = |station: &Station| NextHop { network: id(BACK), via: station.four.into() };
+    let both = Route::Via(NextHops::new(vec![hop(&CAROL), hop(&DAVE)]).unwrap());
+    let connected = ("10.0.0.0/24".parse().unwrap(), Route::Connected(id(FRONT)));
+    town.set_routes(FRONT, vec![connected, ("10.99.0.0/16".parse().unwrap(), both)]);
+    let mut ways = [0; 2];
+    for source_port in 1..=200 {
+        let far = SocketAddr::new([10, 99, 0, 1].into(), 53);
+        let (first, _) = town.one(&ALICE, udp(&ALICE, source_port, far));
+        let (second, _) = town.one(&ALICE, udp(&ALICE, source_port, far));
+        assert_eq!(first, second);
+        ways[first - CAROL.port] += 1;
+    }
+    assert!(ways.iter().all(|flows| *flows > 60), "{ways:?}");
 }
 
 #[test]

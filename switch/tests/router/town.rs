@@ -11,7 +11,7 @@ use vswitch_switch::counters::PortTotals;
 use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::hash::Seed;
 use vswitch_switch::memory::{MemoryDevice, MemoryFrame};
-use vswitch_switch::nat::{NatMode, NatRules, NetworkNat, Publish, Published, RuleCounters};
+use vswitch_switch::nat::{NatMode, NatNetworks, NatRules, NetworkNat, Publish, Published, RuleCounters};
 use vswitch_switch::parent::{Mode, Parent};
 use vswitch_switch::route::{Fib, NextHop, Route};
 use vswitch_switch::router::Router;
@@ -158,14 +158,11 @@ impl Town {
                 .into_iter()
                 .flat_map(|network| [gateway_ip(network).into(), IpAddr::from(gateway_ip6(network))])
                 .collect(),
-            networks: [FRONT, BACK]
-                .into_iter()
-                .map(|network| {
-                    let subnets =
-                        vec![net(&format!("10.{network}.0.0/24")), net(&format!("fd00:{network}::/64"))];
-                    (id(network), NetworkNat { mode: NatMode::Masquerade, subnets })
-                })
-                .collect(),
+            networks: NatNetworks::new([FRONT, BACK].into_iter().map(|network| {
+                let subnets =
+                    vec![net(&format!("10.{network}.0.0/24")), net(&format!("fd00:{network}::/64"))];
+                (id(network), NetworkNat { mode: NatMode::Masquerade, subnets })
+            })),
             ..NatRules::default()
         };
         town.apply_rules();
