@@ -54,6 +54,8 @@ pub(super) struct Lan {
     pub(super) mode: Mode,
     /// What `show ports` says of the port to the wire.
     pub(super) wire_is: &'static str,
+    /// What the kernel granted on its ports.
+    pub(super) offloads: Vec<&'static str>,
     /// Keeps the host's stack where it belongs for as long as it is held.
     pub(super) stack: HostStack,
     /// Whether the interface is there.
