@@ -120,9 +120,12 @@ impl Daemon {
         if self.uplink.as_ref().is_some_and(|uplink| uplink.network == lan.network) {
             self.uplink = None;
         }
+        let network = lan.network;
         for port in ports.into_iter().flatten() {
             self.dataplane.detach(port);
         }
+        // Whoever is there when it comes back need not be who was.
+        self.dataplane.forget_neighbors(network);
         self.refresh_layer3();
         true
     }
