@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use super::support::eventually;
 use super::support::icmp::{Icmp, Meaning};
 use super::support::sockets::{noise, receive};
 use super::support::talk::{converse, datagrams, listen};
-use super::support::world::{INTERFACE_UPLINK, OTHER_SERVER, SERVER, SWITCH, World, ip};
+use super::support::world::{INTERFACE_UPLINK, OTHER_SERVER, SERVER, SWITCH, World, any, ip};
 
 scenarios! {
     as_root: [
@@ -54,7 +55,7 @@ fn datagrams_out() {
     let one = switch.netns("one");
     for (server, own) in SERVER.iter().zip(SWITCH) {
         let far = datagrams(&world.far, SocketAddr::new(ip(server), 0));
-        let near = datagrams(&one, unspecified(server));
+        let near = datagrams(&one, any(server, 0));
         for (seed, size) in [0, 1, 17, 512, 1400, 1452].into_iter().enumerate() {
             let sent = noise(size, u64::try_from(seed).unwrap());
             near.send_to(&sent, far.local_addr().unwrap()).unwrap();
@@ -101,6 +102,9 @@ fn many_containers_behind_one_address() {
     let sockets: Vec<_> = (0..CONTAINERS)
         .map(|number| datagrams(&switch.netns(&format!("c{number}")), "0.0.0.0:5000".parse::<SocketAddr>().unwrap()))
         .collect();
+    // While the switch looks for the router it holds a few packets only, so one goes ahead.
+    datagrams(&switch.netns("one"), any(SERVER[0], 0)).send_to(b"I lead", far.local_addr().unwrap()).unwrap();
+    receive(&far);
     for (number, socket) in sockets.iter().enumerate() {
         socket.send_to(number.to_string().as_bytes(), far.local_addr().unwrap()).unwrap();
     }
@@ -122,7 +126,7 @@ fn a_closed_port_is_reported() {
     let world = World::create();
     let switch = world.switch(&text());
     for server in SERVER {
-        let socket = datagrams(&switch.netns("one"), unspecified(server));
+        let socket = datagrams(&switch.netns("one"), any(server, 0));
         socket.connect(SocketAddr::new(ip(server), 9)).unwrap();
         socket.send(b"anybody?").unwrap();
         assert_eq!(socket.recv(&mut [0; 16]).unwrap_err().kind(), ErrorKind::ConnectionRefused, "{server}");
@@ -139,8 +143,8 @@ fn one_external_port_for_all_remote_ends() {
         let servers = addresses.map(|server| datagrams(&world.far, SocketAddr::new(ip(server), 0)));
         // Both containers have the same port, so that one of them gets another.
         let sockets = ["one", "two"].map(|name| {
-            let any = unspecified(SERVER[family]).ip();
-            datagrams(&switch.netns(name), SocketAddr::new(any, 6000))
+            let any = any(SERVER[family], 6000);
+            datagrams(&switch.netns(name), any)
         });
         let seen = sockets.map(|socket| {
             let seen = servers.each_ref().map(|server| {
@@ -159,7 +163,7 @@ fn one_external_port_for_all_remote_ends() {
 fn strangers_are_filtered() {
     let world = World::create();
     let switch = world.switch(&text());
-    let near = datagrams(&switch.netns("one"), unspecified(SERVER[0]));
+    let near = datagrams(&switch.netns("one"), any(SERVER[0], 0));
     let [called, neighbour] =
         [(); 2].map(|()| datagrams(&world.far, SocketAddr::new(ip(SERVER[0]), 0)));
     let stranger = datagrams(&world.far, SocketAddr::new(ip(OTHER_SERVER[0]), 0));
@@ -177,9 +181,14 @@ fn strangers_are_filtered() {
     switch.stop();
 }
 
+/// Its members are called at their own addresses, but by strangers only at ports they publish.
 fn a_network_without_translation() {
     let world = World::create();
-    let switch = world.switch(&text().replace("[networks.front]", "[networks.front]\nnat = \"none\""));
+    let untranslated = text().replace("[networks.front]", "[networks.front]\nnat = \"none\"");
+    let switch = world.switch(&untranslated.replace(
+        "one.networks = [\"front\"]",
+        "one = { networks = [\"front\"], ports = [\"8080:80\"] }",
+    ));
     for subnet in ["10.10.0.0/24", "fd00:10::/64"] {
         world.route_to_switch(subnet);
     }
@@ -187,15 +196,13 @@ fn a_network_without_translation() {
         let listener = listen(&world.far, SocketAddr::new(ip(server), 0));
         let caller = converse(&switch.netns("one"), &listener, listener.local_addr().unwrap(), MEGABYTE);
         assert_eq!(caller.ip(), own);
-        let listener = listen(&switch.netns("one"), SocketAddr::new(own, 0));
+        let listener = listen(&switch.netns("one"), SocketAddr::new(own, 80));
         let caller = converse(&world.far, &listener, listener.local_addr().unwrap(), MEGABYTE);
         assert_eq!(caller.ip(), ip(server));
+        let closed = datagrams(&world.far, SocketAddr::new(ip(server), 0));
+        let refused = switch.uplink_drops("not-published");
+        closed.send_to(b"let me in", SocketAddr::new(own, 80)).unwrap();
+        eventually("it is refused", || (switch.uplink_drops("not-published") > refused).then_some(()));
     }
     switch.stop();
-}
-
-/// Any address and any port, of the family of `address`.
-fn unspecified(address: &str) -> SocketAddr {
-    let any = if ip(address).is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-    any.parse().unwrap()
 }
