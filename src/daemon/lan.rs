@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use vswitch_config::model::{
     InterfaceUplink, IpvlanMode, MacvlanMode, Network, NetworkDriver, Parent as ConfiguredParent, TapUplink,
-    Uplink, UplinkIpv4,
+    Uplink, UplinkIpv4, VlanId,
 };
 use vswitch_config::names::InterfaceName;
 use vswitch_ports::device::PortDevice;
@@ -20,7 +20,7 @@ use vswitch_ports::packet::{self, Options, Side};
 use vswitch_ports::{Result, tap};
 use vswitch_switch::parent::{Mode, Parent};
 use vswitch_switch::{NetworkId, PortId};
-use vswitch_wire::{MacAddr, VlanId};
+use vswitch_wire::MacAddr;
 
 /// Frames the host may queue towards the switch on a tap of its own; as for containers.
 const TXQUEUELEN: u32 = 5000;
