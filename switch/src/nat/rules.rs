@@ -210,6 +210,13 @@ impl NatRules {
             || self.one_to_one.of_external(address).is_some()
     }
 
+    /// How a network's packets to an address leave. A hairpin's recipient sees an external source (RFC 4787 REQ-9a)
+    /// also if the network is not translated: on that very network, answers would go past the switch otherwise.
+    pub(super) fn mode_towards(&self, network: NetworkId, remote: IpAddr) -> Option<NatMode> {
+        let mode = self.networks.mode(network)?;
+        Some(if self.is_own(remote) { NatMode::Masquerade } else { mode })
+    }
+
     /// The published port that a tuple is for, and the container's endpoint. What is published on any address is not
     /// on 1:1 ones, which are somebody's own.
     pub(super) fn published_to(
