@@ -215,6 +215,12 @@ impl Dataplane {
         &self.router
     }
 
+    /// Forgets who was heard on a network that is gone, for a while or for good.
+    pub(crate) fn forget_neighbors(&self, network: NetworkId) {
+        let now = self.now();
+        self.router.neighbors(|neighbors| neighbors.forget_network(network, now));
+    }
+
     /// The workers' time.
     pub(crate) fn now(&self) -> Time {
         Time::from_nanos(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))

@@ -188,7 +188,8 @@ impl Inventory<'_> {
         let nat = nat_settings(self.config);
         let own = uplink.addresses.iter().map(|net| net.addr());
         let gateways = self.config.networks.values().filter(|network| has_gateway(network));
-        let networks = gateways.clone().filter_map(|network| {
+        // An internal one has no part in it, lest its gateway's address be a way to what others publish.
+        let networks = gateways.clone().filter(|network| !network.internal).filter_map(|network| {
             let rule = NetworkNat {
                 mode: match network.nat {
                     // Its members are the LAN's as much as those of mode l2.

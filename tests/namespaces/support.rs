@@ -4,6 +4,7 @@
 pub(crate) mod user;
 
 pub(crate) mod frames;
+pub(crate) mod icmp;
 pub(crate) mod lan;
 pub(crate) mod leftovers;
 pub(crate) mod named_netns;
@@ -11,6 +12,8 @@ pub(crate) mod place;
 pub(crate) mod sockets;
 pub(crate) mod stations;
 pub(crate) mod switch;
+pub(crate) mod talk;
+pub(crate) mod world;
 
 use std::time::{Duration, Instant};
 

@@ -119,6 +119,7 @@ pub struct NetworkNat {
 pub struct NatNetworks {
     modes: Vec<Option<NatMode>>,
     routed: Vec<(IpNet, NetworkId)>,
+    open: Vec<IpNet>,
 }
 
 impl NatNetworks {
@@ -130,8 +131,10 @@ impl NatNetworks {
                 all.modes.resize(network.index() + 1, None);
             }
             all.modes[network.index()] = Some(nat.mode);
-            if nat.mode == NatMode::None {
-                all.routed.extend(nat.subnets.into_iter().map(|subnet| (subnet, network)));
+            match nat.mode {
+                NatMode::Masquerade => {}
+                NatMode::None => all.routed.extend(nat.subnets.into_iter().map(|subnet| (subnet, network))),
+                NatMode::Open => all.open.extend(nat.subnets),
             }
         }
         all.routed.sort_by_key(|(subnet, network)| (std::cmp::Reverse(subnet.prefix_len()), *network));
@@ -212,6 +215,13 @@ impl NatRules {
             || self.one_to_one.of_external(address).is_some()
     }
 
+    /// How a network's packets to an address leave. A hairpin's recipient sees an external source (RFC 4787 REQ-9a)
+    /// also if the network is not translated: on that very network, answers would go past the switch otherwise.
+    pub(super) fn mode_towards(&self, network: NetworkId, remote: IpAddr) -> Option<NatMode> {
+        let mode = self.networks.mode(network)?;
+        Some(if self.is_own(remote) { NatMode::Masquerade } else { mode })
+    }
+
     /// The published port that a tuple is for, and the container's endpoint. What is published on any address is not
     /// on 1:1 ones, which are somebody's own.
     pub(super) fn published_to(
@@ -235,8 +245,7 @@ impl NatRules {
 
     /// Whether packets from and to this address pass without a connection.
     pub fn is_open(&self, address: IpAddr) -> bool {
-        let open = self.networks.values().filter(|nat| nat.mode == NatMode::Open);
-        open.flat_map(|nat| &nat.subnets).any(|subnet| subnet.contains(&address))
+        self.networks.open.iter().any(|subnet| subnet.contains(&address))
     }
 
     /// The addresses that dynamic mappings may use.

@@ -166,9 +166,11 @@ impl Walk<'_> {
     /// A packet for one of our own addresses that no connection and no published port wants is for the gateway.
     fn or_local(&self, stop: Stop, destination: IpAddr) -> Stop {
         match stop {
-            Stop::Drop(DropReason::NotPublished | DropReason::NoTransport) if self.is_own(destination) => {
-                Stop::Local
-            }
+            Stop::Drop(reason) if self.is_own(destination) => match reason {
+                // The last: nothing is published to a network without a way out.
+                DropReason::NotPublished | DropReason::NoTransport | DropReason::NoRoute => Stop::Local,
+                other => other.into(),
+            },
             other => other,
         }
     }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use vswitch_switch::DropReason;
-use vswitch_switch::nat::{NatMode, OneToOne, OneToOnes};
+use vswitch_switch::nat::{NatMode, NatNetworks, NetworkNat, OneToOne, OneToOnes};
 use vswitch_wire::{IcmpHeader, Ipv4Header, TcpHeader, build, parse, protocol};
 use zerocopy::IntoBytes;
 
@@ -236,7 +236,8 @@ fn tcp_is_followed_from_its_first_segment_to_its_last() {
 #[test]
 fn an_open_network_is_routed_and_nothing_is_kept() {
     let mut town = Town::new();
-    town.rules.networks.get_mut(&id(FRONT)).unwrap().mode = NatMode::Open;
+    let subnets = vec!["10.0.0.0/24".parse().unwrap(), "fd00:0::/64".parse().unwrap()];
+    town.rules.networks = NatNetworks::new([(id(FRONT), NetworkNat { mode: NatMode::Open, subnets })]);
     town.apply_rules();
     let (alice, far) = (at(ALICE.four, 5000), at(FAR, 53));
     for _ in 0..3 {
