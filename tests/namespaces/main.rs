@@ -15,6 +15,7 @@
 mod support;
 
 mod commands;
+mod dhcp;
 mod exec;
 mod hostile;
 mod lifecycle;

@@ -3,6 +3,7 @@
 #[macro_use]
 pub(crate) mod user;
 
+pub(crate) mod dhcp_server;
 pub(crate) mod frames;
 pub(crate) mod leftovers;
 pub(crate) mod named_netns;

@@ -57,6 +57,17 @@ impl Switch {
         Self { process: spawn(&place, command), place, user, before }
     }
 
+    /// Starts a switch with `netns` for the host's network, whose interfaces it may use as uplinks. Root only.
+    pub(crate) fn launch_at(netns: &NetNs, text: &str) -> Self {
+        let place = Place::new(User::Root);
+        place.write("vswitch.toml", &format!("[switch]\nname = \"{}\"\n{text}", place.name()));
+        let before = Belongings::now();
+        let mut command = command_in(&place, User::Root);
+        command.arg("run").arg(place.path("vswitch.toml"));
+        let process = netns.within(|| spawn(&place, command)).unwrap();
+        Self { process, place, user: User::Root, before }
+    }
+
     /// Runs another command in place of `vswitch run`; `"$VSWITCH"` and `"$FILE"` are the program and the configuration.
     pub(crate) fn launch_by(user: User, text: &str, shell: &str) -> Self {
         let place = Place::new(user);
