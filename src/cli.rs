@@ -1,6 +1,7 @@
 //! The command line: one table of commands and flags.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     /// List and inspect containers
     #[command(subcommand)]
     Container(ContainerCommand),
+    /// List a container's published ports
+    Port(PortArgs),
     /// Show the switch's tables
     #[command(subcommand)]
     Show(ShowCommand),
@@ -144,7 +147,13 @@ pub(crate) enum ShowCommand {
     Ports(ShowArgs),
     /// MAC addresses and the ports they live on
     Fdb(ShowArgs),
-    /// Every counter: traffic by network, drops by port and reason
+    /// Who lives where on the networks, as their gateways know
+    Neighbors(ShowArgs),
+    /// Every network's routing table
+    Routes(ShowArgs),
+    /// Tracked connections, and how they are translated
+    Conntrack(ShowArgs),
+    /// Every counter: traffic by network, drops by port and reason, connections by published port
     Counters(ShowArgs),
 }
 
@@ -152,9 +161,43 @@ pub(crate) enum ShowCommand {
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) listing: Listing,
-    /// Only this network
+    /// Only this network; `uplink` for what is outside
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PortArgs {
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+    /// The container
+    pub(crate) container: String,
+    /// Only where this port of it is published; TCP unless said otherwise
+    #[arg(value_name = "PORT[/PROTOCOL]")]
+    pub(crate) port: Option<ContainerPort>,
+}
+
+/// One port of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ContainerPort {
+    pub(crate) port: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub(crate) protocol: String,
+}
+
+impl FromStr for ContainerPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let port = port.parse().ok().filter(|port| *port > 0);
+        let port = port.ok_or("a port is a number from 1 to 65535")?;
+        let protocol = protocol.to_ascii_lowercase();
+        if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+            return Err("the protocol is tcp, udp or sctp".to_owned());
+        }
+        Ok(Self { port, protocol })
+    }
 }
 
 /// What `vswitch bench` measures beside the switch.
@@ -223,4 +266,25 @@ pub(crate) struct BenchArgs {
 /// Parses the process's arguments; on a wrong one, prints what is right and exits with 2.
 pub(crate) fn parse() -> Cli {
     Cli::parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_one_of_tcp_unless_it_says_otherwise() {
+        let port = |text: &str| text.parse::<ContainerPort>().map(|port| (port.port, port.protocol));
+        assert_eq!(port("80"), Ok((80, "tcp".to_owned())));
+        assert_eq!(port("53/UDP"), Ok((53, "udp".to_owned())));
+        for wrong in ["0", "65536", "http", "80/", "80/icmp", "/tcp", "80/tcp/tcp", ""] {
+            assert!(port(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_commands_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
 }

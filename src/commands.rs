@@ -8,6 +8,7 @@ mod check;
 mod configuration;
 mod exec;
 mod inspect;
+mod port;
 mod run;
 mod show;
 mod status;
@@ -64,6 +65,16 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
             show::ports(&args, &Socket::of(socket, &args.listing.name))
         }
         Command::Show(ShowCommand::Fdb(args)) => show::fdb(&args, &Socket::of(socket, &args.listing.name)),
+        Command::Show(ShowCommand::Neighbors(args)) => {
+            show::neighbors(&args, &Socket::of(socket, &args.listing.name))
+        }
+        Command::Show(ShowCommand::Routes(args)) => {
+            show::routes(&args, &Socket::of(socket, &args.listing.name))
+        }
+        Command::Show(ShowCommand::Conntrack(args)) => {
+            show::conntrack(&args, &Socket::of(socket, &args.listing.name))
+        }
+        Command::Port(args) => port::port(&args, &Socket::of(socket, &args.listing.name)),
         Command::Show(ShowCommand::Counters(args)) => {
             show::counters(&args, &Socket::of(socket, &args.listing.name))
         }
@@ -100,4 +111,10 @@ impl Socket {
 /// This user's socket of the switch `name`.
 fn own_socket(name: &str) -> PathBuf {
     control_socket::default_path(name, vswitch_ports::userns::is_root(), vswitch_ports::userns::user_id())
+}
+
+/// Names consist of letters, digits, `_`, `.` and `-`; what does not is not found, whatever it would mean in a URI.
+fn in_uri(name: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    name.replace(|c| !safe(c), "-")
 }

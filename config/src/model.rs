@@ -27,7 +27,7 @@ pub use self::{
     },
     network::{
         IpvlanMode, MacvlanMode, Network, NetworkDriver, NetworkNat, Parent, RouterAdvertisements,
-        StormControl, StormLimit, Subnet, UnknownUnicast,
+        StormControl, StormLimit, Subnet, UnknownUnicast, VlanId,
     },
     publish::{ExposedPorts, Protocol, PublishedPort},
     route::{RouteVia, StaticRoute},
@@ -59,7 +59,7 @@ pub struct SwitchSettings {
     pub workers: usize,
 }
 
-/// MAC addresses and VLANs print as users write them, and `wire` knows no serde.
+/// MAC addresses print as users write them, and `wire` knows no serde.
 fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }

@@ -31,13 +31,32 @@ pub(crate) enum Ask {
 #[derive(Debug)]
 pub(crate) enum Query {
     Status,
-    Ports { network: Option<String> },
-    Fdb { network: Option<String> },
-    Counters { network: Option<String> },
+    Ports {
+        network: Option<String>,
+    },
+    Fdb {
+        network: Option<String>,
+    },
+    Counters {
+        network: Option<String>,
+    },
+    Neighbors {
+        network: Option<String>,
+    },
+    Routes {
+        network: Option<String>,
+    },
+    /// Connections from this place of their table on.
+    Conntrack {
+        network: Option<String>,
+        from: u32,
+    },
     Networks,
     Network(String),
     Containers,
     Container(String),
+    /// A container's published ports.
+    Published(String),
 }
 
 /// Why the daemon did not do it.
@@ -70,12 +89,22 @@ pub(crate) fn serve(listener: UnixListener) -> mpsc::Receiver<Request> {
             "/v1/counters",
             get(async |asker, only| tell(asker, Query::Counters { network: of(only) }).await),
         )
+        .route(
+            "/v1/neighbors",
+            get(async |asker, only| tell(asker, Query::Neighbors { network: of(only) }).await),
+        )
+        .route("/v1/routes", get(async |asker, only| tell(asker, Query::Routes { network: of(only) }).await))
+        .route("/v1/conntrack", get(conntrack))
         .route("/v1/networks", get(async |asker| tell(asker, Query::Networks).await))
         .route("/v1/networks/{name}", get(async |asker, Path(name)| tell(asker, Query::Network(name)).await))
         .route("/v1/containers", get(async |asker| tell(asker, Query::Containers).await).post(add_container))
         .route(
             "/v1/containers/{name}",
             get(async |asker, Path(name)| tell(asker, Query::Container(name)).await),
+        )
+        .route(
+            "/v1/containers/{name}/ports",
+            get(async |asker, Path(name)| tell(asker, Query::Published(name)).await),
         )
         .with_state(requests);
     tokio::spawn(async move {
@@ -95,6 +124,17 @@ struct Only {
 
 fn of(UrlQuery(only): UrlQuery<Only>) -> Option<String> {
     only.network
+}
+
+/// `?network=NAME&from=PLACE`.
+#[derive(Deserialize)]
+struct Part {
+    network: Option<String>,
+    from: Option<u32>,
+}
+
+async fn conntrack(asker: Asker, UrlQuery(Part { network, from }): UrlQuery<Part>) -> Response {
+    tell(asker, Query::Conntrack { network, from: from.unwrap_or(0) }).await
 }
 
 async fn add_container(asker: Asker, Json(new): Json<NewContainer>) -> Response {

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::{CommandError, Socket, table};
+use super::{CommandError, Socket, in_uri, port, table};
 use crate::api::client;
-use crate::api::types::{Container, Network};
+use crate::api::types::{Container, Network, NetworkInFull};
 use crate::cli::{InspectArgs, Listing};
 
 pub(super) fn list_networks(listing: &Listing, socket: &Socket) -> Result<ExitCode, CommandError> {
@@ -51,23 +51,25 @@ pub(super) fn list_containers(listing: &Listing, socket: &Socket) -> Result<Exit
             container.state.clone(),
             table::list(attachments.iter().map(|at| text(&at["network"]))),
             table::list(addresses.filter(|value| !value.is_null()).map(text)),
+            port::column(container),
             command,
         ]
     });
-    table::print_rows(["NAME", "STATE", "NETWORKS", "ADDRESSES", "COMMAND"], rows.collect())?;
+    let headings = ["NAME", "STATE", "NETWORKS", "ADDRESSES", "PORTS", "COMMAND"];
+    table::print_rows(headings, rows.collect())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints JSON with and without `--json`, as `docker network inspect` does.
 pub(super) fn inspect_network(args: &InspectArgs, socket: &Socket) -> Result<ExitCode, CommandError> {
-    let network: Network = client::get(&socket.0, &format!("/v1/networks/{}", args.subject))?;
+    let network: NetworkInFull = client::get(&socket.0, &format!("/v1/networks/{}", in_uri(&args.subject)))?;
     table::print_json(&network)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints JSON with and without `--json`, as `docker container inspect` does.
 pub(super) fn inspect_container(args: &InspectArgs, socket: &Socket) -> Result<ExitCode, CommandError> {
-    let container: Container = client::get(&socket.0, &format!("/v1/containers/{}", args.subject))?;
+    let container: Container = client::get(&socket.0, &format!("/v1/containers/{}", in_uri(&args.subject)))?;
     table::print_json(&container)?;
     Ok(ExitCode::SUCCESS)
 }

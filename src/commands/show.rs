@@ -1,12 +1,16 @@
 //! `vswitch show`: the switch's tables.
 
+mod routing;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::{CommandError, Socket, table};
+use super::{CommandError, Socket, in_uri, table};
 use crate::api::client;
 use crate::api::types::{Counters, FdbEntry, Port};
 use crate::cli::ShowArgs;
+
+pub(super) use self::routing::{conntrack, neighbors, routes};
 
 pub(super) fn ports(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, CommandError> {
     let ports: Vec<Port> = client::get(&socket.0, &uri("ports", args))?;
@@ -31,7 +35,7 @@ pub(super) fn ports(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, Comman
     let rows = ports.iter().map(|port| {
         [
             port.port.clone(),
-            port.container.clone(),
+            port.container.clone().unwrap_or_else(|| "-".to_owned()),
             port.interface.clone(),
             port.network.clone(),
             if port.up {
@@ -90,7 +94,8 @@ pub(super) fn counters(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, Com
         add(&network.network, "-", &network.drops, "drop ");
     }
     for port in &counters.ports {
-        let subject = format!("{} {}/{}", port.port, port.container, port.interface);
+        let container = port.container.as_deref().unwrap_or("-");
+        let subject = format!("{} {container}/{}", port.port, port.interface);
         let traffic = &port.traffic;
         let counts = BTreeMap::from([
             ("received_frames".to_owned(), traffic.received_frames),
@@ -102,15 +107,21 @@ pub(super) fn counters(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, Com
         add(&port.network, &subject, &counts, "");
         add(&port.network, &subject, &port.drops, "drop ");
     }
+    for rule in &counters.rules {
+        let subject = format!("{} {}", rule.container, rule.rule);
+        let counts = BTreeMap::from([
+            ("accepted_connections".to_owned(), rule.accepted),
+            ("refused_connections".to_owned(), rule.refused),
+        ]);
+        add("-", &subject, &counts, "");
+    }
     table::print_rows(["NETWORK", "PORT", "COUNTER", "COUNT"], rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Names consist of letters, digits, `_`, `.` and `-`; what does not is not found, whatever it would mean in a URI.
 fn uri(table: &str, args: &ShowArgs) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     match &args.network {
-        Some(network) => format!("/v1/{table}?network={}", network.replace(|c| !safe(c), "-")),
+        Some(network) => format!("/v1/{table}?network={}", in_uri(network)),
         None => format!("/v1/{table}"),
     }
 }

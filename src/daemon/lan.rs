@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use vswitch_config::model::{
     InterfaceUplink, IpvlanMode, MacvlanMode, Network, NetworkDriver, Parent as ConfiguredParent, TapUplink,
-    Uplink, UplinkIpv4,
+    Uplink, UplinkIpv4, VlanId,
 };
 use vswitch_config::names::InterfaceName;
 use vswitch_ports::device::PortDevice;
@@ -21,7 +21,7 @@ use vswitch_ports::{Result, tap};
 use vswitch_services::Route;
 use vswitch_switch::parent::{Mode, Parent};
 use vswitch_switch::{NetworkId, PortId};
-use vswitch_wire::{MacAddr, VlanId};
+use vswitch_wire::MacAddr;
 
 use super::lease::Leased;
 
@@ -57,6 +57,8 @@ pub(super) struct Lan {
     pub(super) mode: Mode,
     /// What `show ports` says of the port to the wire.
     pub(super) wire_is: &'static str,
+    /// What the kernel granted on its ports.
+    pub(super) offloads: Vec<&'static str>,
     /// Keeps the host's stack where it belongs for as long as it is held.
     pub(super) stack: HostStack,
     /// Whether the interface is there.

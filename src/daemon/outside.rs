@@ -7,12 +7,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use vswitch_config::model::{Network, Uplink};
 use vswitch_config::names::ContainerName;
+use vswitch_ports::device::PortDevice;
 use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::parent::Mode;
 use vswitch_switch::shard::{Announcement, Chore};
 use vswitch_switch::storm::StormLimits;
 use vswitch_switch::tables::{BridgeSettings, Port, UnknownUnicast};
-use vswitch_switch::{NetworkId, PortId};
+use vswitch_switch::{Device, NetworkId, PortId};
 
 use super::container::State;
 use super::lan::{self, HostStack, Lan, LanKey, LiveUplink};
@@ -63,14 +64,25 @@ impl Daemon {
             queues,
         };
         let mut ports = Vec::new();
-        let wire_is = opened.wire.first().map_or("none", vswitch_ports::device::PortDevice::driver);
+        let wire_is = opened.wire.first().map_or("none", PortDevice::driver);
+        let offloads = opened.wire.first().map(|device| device.offloads().names().collect());
         if let (Some(id), Some(queues)) = (host, opened.host) {
             ports.push(port(id, queues));
         }
         ports.push(port(wire, opened.wire));
         let stack = opened.stack;
-        let live =
-            Lan { network, wire, host, mac: opened.mac, mtu: opened.mtu, mode, wire_is, stack, up: true };
+        let live = Lan {
+            network,
+            wire,
+            host,
+            mac: opened.mac,
+            mtu: opened.mtu,
+            mode,
+            wire_is,
+            offloads: offloads.unwrap_or_default(),
+            stack,
+            up: true,
+        };
         self.dataplane.set_parent(network, Some(live.parent(HashMap::new())));
         self.dataplane.attach(ports)?;
         if is_uplink {

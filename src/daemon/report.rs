@@ -1,9 +1,13 @@
 //! The daemon's state as the control API tells it.
 
+mod lan_ports;
+mod published;
+mod routing;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vswitch_config::model::{Attachment, Container, Network, NetworkMode};
+use vswitch_config::model::{Attachment, Container, Network, NetworkMode, Uplink};
 use vswitch_config::names::ContainerName;
 use vswitch_switch::counters::PortTotals;
 
@@ -12,19 +16,32 @@ use super::container::{Live, LivePort, State};
 use crate::api::server::{Answer, Query, Refusal};
 use crate::api::types;
 
+/// What the uplink's network is called in output.
+const UPLINK: &str = "uplink";
+
 impl Daemon {
     /// Answers a question that changes nothing.
     pub(super) fn report(&self, query: Query) -> Answer {
         match query {
             Query::Status => json(&self.status()),
-            Query::Ports { network } => json(&self.ports(self.known(network)?.as_deref())),
+            Query::Ports { network } => {
+                let network = self.known_table(network)?;
+                let mut ports = self.container_ports(network.as_deref());
+                ports.extend(self.lan_ports(network.as_deref()));
+                json(&ports)
+            }
             Query::Fdb { network } => json(&self.fdb(self.known(network)?.as_deref())),
-            Query::Counters { network } => json(&self.counters(self.known(network)?.as_deref())),
+            Query::Counters { network } => json(&self.counters(self.known_table(network)?.as_deref())),
+            Query::Neighbors { network } => json(&self.neighbors(self.known_table(network)?.as_deref())),
+            Query::Routes { network } => json(&self.routes(self.known_table(network)?.as_deref())),
+            Query::Conntrack { network, from } => {
+                json(&self.connections(self.known_table(network)?.as_deref(), from))
+            }
             Query::Networks => {
                 json(&self.config.networks.values().map(|n| self.network(n)).collect::<Vec<_>>())
             }
             Query::Network(name) => match self.config.networks.get(name.as_str()) {
-                Some(network) => json(&self.network(network)),
+                Some(network) => json(&self.network_in_full(network)),
                 None => Err(no_such("network", &name, self.config.networks.keys())),
             },
             Query::Containers => {
@@ -32,6 +49,10 @@ impl Daemon {
             }
             Query::Container(name) => match self.config.containers.get(name.as_str()) {
                 Some(container) => json(&self.container(container)),
+                None => Err(no_such("container", &name, self.config.containers.keys())),
+            },
+            Query::Published(name) => match self.config.containers.get(name.as_str()) {
+                Some(container) => json(&self.published_by(container)),
                 None => Err(no_such("container", &name, self.config.containers.keys())),
             },
         }
@@ -43,14 +64,13 @@ impl Daemon {
             let subnets: Vec<_> = network.ipam.iter().map(|ipam| ipam.subnet.to_string()).collect();
             tracing::info!("network {}: {}", network.name, subnets.join(", "));
         }
-        for port in self.ports(None) {
-            let addresses: Vec<_> =
-                port.ipv4_address.iter().chain(&port.ipv6_address).map(String::as_str).collect();
+        for (spec, attachment, _, port) in self.attached(None) {
+            let addresses: Vec<_> = addresses(attachment).into_iter().flatten().collect();
             tracing::info!(
                 "container {}: {} on {}: {} ({})",
-                port.container,
-                port.interface,
-                port.network,
+                spec.name,
+                attachment.interface_name,
+                attachment.network,
                 addresses.join(", "),
                 port.driver
             );
@@ -73,6 +93,14 @@ impl Daemon {
                 Err(no_such("network", &name, self.config.networks.keys()))
             }
             network => Ok(network),
+        }
+    }
+
+    /// As [`known`](Self::known), where what is outside has tables and ports too.
+    fn known_table(&self, network: Option<String>) -> Result<Option<String>, Refusal> {
+        match network {
+            Some(name) if name == UPLINK && self.config.uplink != Uplink::None => Ok(Some(name)),
+            network => self.known(network),
         }
     }
 
@@ -117,17 +145,18 @@ impl Daemon {
             .filter(move |(_, attachment, _, _)| on(attachment))
     }
 
-    fn ports(&self, network: Option<&str>) -> Vec<types::Port> {
+    fn container_ports(&self, network: Option<&str>) -> Vec<types::Port> {
         let describe = |(spec, attachment, live, port): (&Container, &Attachment, &Live, &LivePort)| {
             let totals = self.dataplane.port_totals(port.id);
+            let [ipv4_address, ipv6_address] = addresses(attachment);
             types::Port {
                 port: port.id.to_string(),
                 network: attachment.network.to_string(),
-                container: spec.name.to_string(),
+                container: Some(spec.name.to_string()),
                 interface: attachment.interface_name.to_string(),
                 mac_address: attachment.mac_address.to_string(),
-                ipv4_address: attachment.ipv4_address.map(|net| net.to_string()),
-                ipv6_address: attachment.ipv6_address.map(|net| net.to_string()),
+                ipv4_address,
+                ipv6_address,
                 mtu: self.config.networks.get(&attachment.network).map_or(0, |network| network.mtu),
                 driver: port.driver.to_owned(),
                 offloads: port.offloads.iter().map(ToString::to_string).collect(),
@@ -176,51 +205,56 @@ impl Daemon {
         entries
     }
 
-    fn counters(&self, network: Option<&str>) -> types::Counters {
-        let mut drops_by_network: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
-        let mut ports = Vec::new();
-        for (spec, attachment, _, port) in self.attached(network) {
+    fn counters(&self, only: Option<&str>) -> types::Counters {
+        let of_container = |(spec, attachment, _, port): (&Container, &Attachment, &Live, &LivePort)| {
             let totals = self.dataplane.port_totals(port.id);
-            let drops: BTreeMap<_, _> =
-                totals.drops().map(|(reason, count)| (reason.name().to_owned(), count)).collect();
-            let network_drops = drops_by_network.entry(attachment.network.as_str()).or_default();
-            for (reason, count) in &drops {
-                *network_drops.entry(reason.clone()).or_default() += count;
-            }
-            ports.push(types::PortCounters {
+            types::PortCounters {
                 port: port.id.to_string(),
                 network: attachment.network.to_string(),
-                container: spec.name.to_string(),
+                container: Some(spec.name.to_string()),
                 interface: attachment.interface_name.to_string(),
                 traffic: traffic(&totals),
-                drops,
-            });
+                drops: drops(&totals),
+            }
+        };
+        let mut ports: Vec<_> = self.attached(only).map(of_container).collect();
+        ports.extend(self.lan_port_counters(only));
+        let mut drops_by_network: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
+        for port in &ports {
+            let network_drops = drops_by_network.entry(&port.network).or_default();
+            for (reason, count) in &port.drops {
+                *network_drops.entry(reason.clone()).or_default() += count;
+            }
         }
-        let wanted =
-            self.networks.iter().filter(|(name, _)| network.is_none_or(|only| name.as_str() == only));
-        let networks = wanted.map(|(name, id)| types::NetworkCounters {
-            network: name.to_string(),
+        let names = self.network_names();
+        let mut wanted: Vec<_> =
+            names.iter().filter(|(_, name)| only.is_none_or(|only| **name == only)).collect();
+        wanted.sort_by_key(|(_, name)| **name);
+        let networks = wanted.into_iter().map(|(id, name)| types::NetworkCounters {
+            network: (*name).to_owned(),
             counters: self
                 .dataplane
                 .network_totals(*id)
                 .into_iter()
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
-            drops: drops_by_network.remove(name.as_str()).unwrap_or_default(),
+            drops: drops_by_network.remove(name).unwrap_or_default(),
         });
-        types::Counters { networks: networks.collect(), ports }
+        types::Counters { networks: networks.collect(), rules: self.rule_counters(only), ports }
     }
 
     fn network(&self, network: &Network) -> types::Network {
-        let members =
-            self.attached(Some(network.name.as_str())).map(|(spec, attachment, live, _)| types::Member {
+        let members = self.attached(Some(network.name.as_str())).map(|(spec, attachment, live, _)| {
+            let [ipv4_address, ipv6_address] = addresses(attachment);
+            types::Member {
                 container: spec.name.to_string(),
                 interface: attachment.interface_name.to_string(),
                 mac_address: attachment.mac_address.to_string(),
-                ipv4_address: attachment.ipv4_address.map(|net| net.to_string()),
-                ipv6_address: attachment.ipv6_address.map(|net| net.to_string()),
+                ipv4_address,
+                ipv6_address,
                 up: live.state == State::Up,
-            });
+            }
+        });
         types::Network {
             name: network.name.to_string(),
             containers: members.collect(),
@@ -244,6 +278,7 @@ impl Daemon {
             pid: live.pid,
             exit_code: live.exit_code,
             namespaces: self.namespaces(spec),
+            ports: self.published_by(spec),
             configuration: serde_json::to_value(spec).unwrap_or_default(),
         }
     }
@@ -280,6 +315,15 @@ fn traffic(totals: &PortTotals) -> types::Traffic {
         sent_bytes: totals.sent_bytes,
         coalesced_frames: totals.coalesced_frames,
     }
+}
+
+fn drops(totals: &PortTotals) -> BTreeMap<String, u64> {
+    totals.drops().map(|(reason, count)| (reason.name().to_owned(), count)).collect()
+}
+
+/// An attachment's addresses, of IPv4 and of IPv6, each with the prefix length of its subnet.
+fn addresses(attachment: &Attachment) -> [Option<String>; 2] {
+    [attachment.ipv4_address.map(|net| net.to_string()), attachment.ipv6_address.map(|net| net.to_string())]
 }
 
 fn json(value: &impl Serialize) -> Answer {

@@ -41,6 +41,7 @@ pub use rules::{
     Filtering, Mapping, NatMode, NatNetworks, NatRules, NetworkNat, OneToOne, OneToOneError, OneToOnes,
 };
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::address::{Endpoint, Tuple};
@@ -204,8 +205,24 @@ impl Nat {
 
     /// Every connection, in no order.
     pub fn entries<'a>(&'a self, rules: &'a NatRules, now: Time) -> impl Iterator<Item = ConnectionEntry> {
+        self.entries_at(0..self.places(), rules, now)
+    }
+
+    /// How many places for connections there are by now. A connection stays in its place for as long as it lives.
+    pub fn places(&self) -> u32 {
+        self.table.places()
+    }
+
+    /// The connections in some places, in no order. For who lists a table that others wait for: place by place
+    /// as many as may be looked at in one go.
+    pub fn entries_at<'a>(
+        &'a self,
+        places: Range<u32>,
+        rules: &'a NatRules,
+        now: Time,
+    ) -> impl Iterator<Item = ConnectionEntry> {
         let (now, timeouts) = (now.seconds(), &rules.timeouts);
-        (0..self.table.places()).filter_map(move |place| {
+        (places.start..places.end.min(self.places())).filter_map(move |place| {
             let connection = self.table.at(place)?;
             let over = self.table.over(place, timeouts, now);
             (!over).then(|| ConnectionEntry::new(connection, self.table.idle(place, now), timeouts))

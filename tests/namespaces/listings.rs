@@ -96,7 +96,7 @@ fn an_invalid_file_does_not_run(user: User) {
     let ended = Switch::launch(user, WRONG, &[]).ended();
     assert_eq!(ended.status.code(), Some(2));
     assert!(ended.stderr.contains("`mtuu`") && ended.stderr.contains("nowhere"), "{}", ended.stderr);
-    let later = "[networks.lan]\n[containers.web]\nnetworks = [\"lan\"]\nports = [\"80:80\"]";
+    let later = "[networks.lan]\ndriver = \"overlay\"\n[containers.web]\nnetworks = [\"lan\"]";
     let ended = Switch::launch(user, later, &[]).ended();
     assert_eq!(ended.status.code(), Some(2));
     assert!(ended.stderr.contains("cannot publish ports"), "{}", ended.stderr);

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use vswitch_wire::VlanId;
-
 use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
-    model::{IpvlanMode, MacvlanMode, NetworkDriver, Parent, Uplink},
+    model::{IpvlanMode, MacvlanMode, NetworkDriver, Parent, Uplink, VlanId},
     names::{InterfaceName, NetworkName},
     parse::{LanMode, RawLan, RawNetwork, RawUplink},
     reader::At,
@@ -64,7 +62,7 @@ fn parent(
     };
     let At { value: interface, span } = given;
     let split = interface.as_str().rsplit_once('.').and_then(|(base, number)| {
-        let vlan = VlanId::try_from(number.parse::<u16>().ok()?).ok()?;
+        let vlan = VlanId::new(number.parse().ok()?)?;
         Some((base.parse::<InterfaceName>().ok()?, vlan))
     });
     // The uplink's interface may itself be a VLAN's, of the kernel's making.

@@ -1,10 +1,10 @@
 //! `[networks.NAME]`.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
-use vswitch_wire::{MacAddr, VlanId};
+use vswitch_wire::MacAddr;
 
 use super::{StaticRoute, as_text};
 use crate::names::{InterfaceName, NetworkName};
@@ -134,8 +134,32 @@ pub struct Parent {
     /// The interface.
     pub interface: InterfaceName,
     /// The VLAN on it; absent: frames without a tag.
-    #[serde(serialize_with = "vlan_number")]
     pub vlan: Option<VlanId>,
+}
+
+/// The number of a VLAN, 1 to 4094: 0 and 4095 are reserved (IEEE 802.1Q table 9-2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct VlanId(u16);
+
+impl VlanId {
+    /// The VLAN of this number, if it is one.
+    #[must_use]
+    pub fn new(number: u16) -> Option<Self> {
+        (1..=4094).contains(&number).then_some(Self(number))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Whether connections that leave by the uplink are translated.
@@ -227,8 +251,4 @@ impl Serialize for StormLimit {
             Self::Off => serializer.serialize_str("off"),
         }
     }
-}
-
-fn vlan_number<S: Serializer>(vlan: &Option<VlanId>, serializer: S) -> Result<S::Ok, S::Error> {
-    vlan.map(VlanId::number).serialize(serializer)
 }

@@ -1,10 +1,8 @@
 //! `driver` of a network, and the keys that only some drivers have.
 
-use vswitch_wire::VlanId;
-
 use crate::{
     diagnostic::{Diagnostic, Diagnostics, Span},
-    model::{IpvlanMode, MacvlanMode},
+    model::{IpvlanMode, MacvlanMode, VlanId},
     names::InterfaceName,
     reader::{At, Field, Section, listed},
 };
@@ -96,7 +94,7 @@ pub(super) fn lan(section: &Section<'_>, report: &mut Diagnostics) -> Option<Raw
 
 fn vlan(field: &Field<'_>, report: &mut Diagnostics) -> Option<At<VlanId>> {
     let number = field.integer::<u16>(1..=4094, report)?;
-    VlanId::try_from(number.value).ok().map(|vlan| At::new(vlan, number.span))
+    VlanId::new(number.value).map(|vlan| At::new(vlan, number.span))
 }
 
 /// Reports keys that another driver has.

@@ -70,3 +70,21 @@ fn when_all_is_over_nothing_is_left_but_places() {
     assert_eq!(nat.table.places(), places, "places are used again");
     assert_eq!(nat.table.owners.connections(PortId::FIRST), 5_000);
 }
+
+#[test]
+fn a_table_listed_in_parts_is_listed_whole() {
+    let mut nat = Nat::new(Arc::new(Activity::new(10_000)), Seed::new(1));
+    let rules = rules(1);
+    let now = Time::from_secs(1);
+    for nth in 0..1000 {
+        nat.translate(&rules, INSIDE, &flow(nth), now).unwrap();
+    }
+    let mut listed: Vec<_> = (0..nat.places() + 77)
+        .step_by(77)
+        .flat_map(|from| nat.entries_at(from..from + 77, &rules, now).collect::<Vec<_>>())
+        .map(|entry| entry.original.destination.address)
+        .collect();
+    listed.sort();
+    listed.dedup();
+    assert_eq!(listed.len(), 1000);
+}

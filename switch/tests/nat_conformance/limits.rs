@@ -60,6 +60,24 @@ fn a_syn_flood_displaces_itself() {
 }
 
 #[test]
+fn a_hairpin_does_not_displace_its_own_half() {
+    let mut world = World::new();
+    world.publish(vec![publish(8080, 80)]);
+    world.rules.max_connections = 2;
+    world.connect(host(3, 5000), remote(1, 80));
+    let hairpin = |world: &mut World| world.send(TCP, host(2, 6000), external(8080), SYN);
+    assert_eq!(hairpin(&mut world), Err(DropReason::ConnectionTableFull));
+    world.rules.max_connections = 100;
+    world.rules.per_port.insert(owner(2), 1);
+    assert_eq!(hairpin(&mut world), Err(DropReason::ConnectionLimit));
+    world.rules.per_port.clear();
+    world.rules.max_half_open = 1;
+    assert_eq!(hairpin(&mut world), Err(DropReason::ConnectionTableFull));
+    world.rules.max_half_open = 2;
+    assert_eq!(hairpin(&mut world).unwrap().destination, host(2, 80));
+}
+
+#[test]
 fn a_flooded_container_can_still_connect() {
     let mut world = World::new();
     world.publish(vec![publish(8080, 80)]);

@@ -126,6 +126,18 @@ fn what_is_no_longer_published_ends() {
 }
 
 #[test]
+fn an_address_that_becomes_ours_turns_flows_round() {
+    let mut world = World::new();
+    let there = at([192, 0, 2, 50], 5353);
+    assert_eq!(world.out(host(3, 5000), there).unwrap().destination, there, "a stranger's");
+    world.rules.external.push([192, 0, 2, 50].into());
+    world.publish(vec![udp(5353, 53)]);
+    assert_eq!(world.out(host(3, 5000), there).unwrap().destination, host(2, 53));
+    world.obey(|rules| rules.external.truncate(2));
+    assert_eq!(world.out(host(3, 5000), there).unwrap().destination, there);
+}
+
+#[test]
 fn one_client_port_to_two_host_ports_of_one_container_port() {
     let mut world = World::new();
     world.publish(vec![publish(8080, 80), publish(8081, 80)]);

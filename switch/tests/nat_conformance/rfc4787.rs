@@ -141,6 +141,27 @@ fn rfc4787_req_8_strangers_are_filtered_by_address() {
 }
 
 #[test]
+fn rfc4787_req_8_a_permission_lasts_as_long_as_any_connection_to_the_address() {
+    let mut world = World::new();
+    let here = host(2, 5000);
+    let public = world.out(here, remote(9, 1)).unwrap().source;
+    for port in 1..=5 {
+        world.out(here, remote(1, port)).unwrap();
+    }
+    for lasting in [vec![2, 3, 4], vec![4], vec![]] {
+        world.wait(200);
+        world.out(here, remote(9, 1)).unwrap();
+        for port in &lasting {
+            world.out(here, remote(1, *port)).unwrap();
+        }
+        world.wait(101);
+        let stranger = world.arrive(remote(1, 1000 + lasting.len() as u16), public);
+        assert_eq!(stranger.is_ok(), !lasting.is_empty(), "{lasting:?}");
+        assert!(world.arrive(remote(9, 1000 + lasting.len() as u16), public).is_ok());
+    }
+}
+
+#[test]
 fn rfc4787_req_8_other_filters_are_an_option() {
     let mut world = World::new();
     let public = world.out(host(2, 5000), remote(1, 1)).unwrap().source;

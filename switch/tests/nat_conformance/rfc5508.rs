@@ -170,6 +170,19 @@ fn rfc5508_req_7_hairpinned_queries_reach_a_one_to_one_address() {
 }
 
 #[test]
+fn rfc5508_req_7_hairpinned_errors_about_queries_have_one_identifier() {
+    let mut world = World::new();
+    world.obey(|rules| rules.one_to_one = one_to_one());
+    world.ping(host(3, 33), THERE, Query::Request).unwrap();
+    let delivered = world.ping(host(2, 33), [192, 0, 2, 77], Query::Request).unwrap();
+    let ends = (address([10, 0, 0, 7]), address(EXTERNAL));
+    let translated = error(&world, inside(host(7, 0)), &delivered, ends).unwrap();
+    assert_eq!(translated.quoted_source, Some(host(2, 33)));
+    assert_eq!(translated.quoted_destination, Some(at([192, 0, 2, 77], 33)));
+    assert_eq!(translated.destination, Some(address([10, 0, 0, 2])));
+}
+
+#[test]
 fn rfc5508_req_8_refusals_are_told_apart_from_silence() {
     // The gateway answers these with "administratively prohibited"; see docs/nat-conformance.md.
     let mut world = World::new();

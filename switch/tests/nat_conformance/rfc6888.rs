@@ -67,12 +67,29 @@ fn rfc6888_req_8_exceptions_when_ports_run_out() {
     world.rules.filtering = Filtering::AddressDependent;
     assert_eq!(world.out(host(3, 5000), remote(1, 1)).unwrap().source, external(5000));
 
-    // TCP is tracked: a connection that is over on both sides gives up its port at once.
+    // TCP is tracked, whatever the filter: what was reset and forgotten rests for others only while ports last.
+    world.rules.filtering = Filtering::EndpointIndependent;
+    world.send(TCP, host(2, 5000), remote(1, 80), SYN).unwrap();
+    world.wait(241);
+    assert!(world.send(TCP, host(3, 5000), remote(1, 80), SYN).is_ok());
+    world.wait(241);
+
+    // A connection that is over on both sides gives up its port at once.
     let public = world.connect(host(2, 5000), remote(1, 80));
     assert!(world.send(TCP, host(3, 5000), remote(1, 80), SYN).is_err());
     world.send(TCP, host(2, 5000), remote(1, 80), FIN | ACK).unwrap();
     world.receive(TCP, remote(1, 80), public, FIN | ACK).unwrap();
     assert_eq!(world.send(TCP, host(3, 5000), remote(1, 80), SYN).unwrap().source, public);
+}
+
+#[test]
+fn a_port_that_rests_is_not_reused_where_rules_no_longer_give_it() {
+    let mut world = World::new();
+    world.out(host(2, 5000), remote(1, 1)).unwrap();
+    world.wait(301);
+    world.rules.ports = 6000..=6000;
+    assert_eq!(world.out(host(3, 5000), remote(1, 1)).unwrap().source, external(6000));
+    assert_eq!(world.out(host(4, 5000), remote(1, 1)), Err(DropReason::NoExternalPort));
 }
 
 #[test]
