@@ -18,9 +18,12 @@ use vswitch_ports::host_stack::{AddressFilter, Door, Exclusion};
 use vswitch_ports::netlink::{InterfaceSettings, Link, Netlink};
 use vswitch_ports::packet::{self, Options, Side};
 use vswitch_ports::{Result, tap};
+use vswitch_services::Route;
 use vswitch_switch::parent::{Mode, Parent};
 use vswitch_switch::{NetworkId, PortId};
 use vswitch_wire::MacAddr;
+
+use super::lease::Leased;
 
 /// Frames the host may queue towards the switch on a tap of its own; as for containers.
 const TXQUEUELEN: u32 = 5000;
@@ -82,6 +85,10 @@ pub(super) struct LiveUplink {
     pub(super) addresses: Vec<IpNet>,
     /// The next routers, at most one of each family.
     pub(super) routers: Vec<IpAddr>,
+    /// Further routes, which a DHCP server gave.
+    pub(super) routes: Vec<Route>,
+    /// Where the address comes from, if from a DHCP server.
+    pub(super) leased: Option<Leased>,
 }
 
 /// The devices of a LAN, opened but not yet in the switch.

@@ -283,7 +283,7 @@ impl Inventory<'_> {
 }
 
 impl LiveUplink {
-    /// The way out as every network's table has it: the uplink's own subnets, and the next router.
+    /// The way out as every network's table has it: the uplink's own subnets, routes of DHCP, and the next router.
     fn routes(&self) -> Vec<(IpNet, Route)> {
         let everything = |router: IpAddr| match router {
             IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
@@ -291,8 +291,12 @@ impl LiveUplink {
         };
         let default =
             self.routers.iter().map(|router| (everything(*router), through(self.network, [*router])));
+        let further = self.routes.iter().map(|route| {
+            let way = route.gateway.map(|router| through(self.network, [router.into()]));
+            (route.destination.into(), way.unwrap_or(Route::Connected(self.network)))
+        });
         let connected = self.addresses.iter().map(|net| (net.trunc(), Route::Connected(self.network)));
-        default.chain(connected).collect()
+        default.chain(further).chain(connected).collect()
     }
 }
 
@@ -302,7 +306,7 @@ fn through(network: NetworkId, routers: impl IntoIterator<Item = IpAddr>) -> Rou
 }
 
 /// Whether the switch itself routes for a network; on a LAN somebody else does.
-fn has_gateway(network: &model::Network) -> bool {
+pub(super) fn has_gateway(network: &model::Network) -> bool {
     matches!(network.driver, NetworkDriver::Bridge | NetworkDriver::Ipvlan { mode: IpvlanMode::L3, .. })
 }
 

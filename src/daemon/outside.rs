@@ -44,6 +44,7 @@ impl Daemon {
         };
         let failed = |cause| DaemonError::Lan { interface: key.interface.clone(), cause };
         let opened = opened.map_err(failed)?;
+        let leased = if is_uplink { self.start_dhcp(opened.mac)? } else { None };
 
         let known = self.lans.get(&key).map(|lan| (lan.network, lan.wire, lan.host));
         let (network, wire, host) = match known {
@@ -89,7 +90,9 @@ impl Daemon {
         if is_uplink {
             let (addresses, routers) = lan::configured(&self.config.uplink);
             let (mac, mtu) = (live.mac, live.mtu);
-            self.uplink = Some(LiveUplink { network, port: wire, mac, mtu, addresses, routers });
+            let routes = Vec::new();
+            let uplink = LiveUplink { network, port: wire, mac, mtu, addresses, routers, routes, leased };
+            self.uplink = Some(uplink);
         }
         self.fit_mtus(&key, live.mtu);
         self.lans.insert(key, live);

@@ -15,6 +15,7 @@
 mod support;
 
 mod commands;
+mod dhcp;
 mod examples;
 mod exec;
 mod hostile;

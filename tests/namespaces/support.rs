@@ -3,6 +3,7 @@
 #[macro_use]
 pub(crate) mod user;
 
+pub(crate) mod dhcp_server;
 pub(crate) mod frames;
 pub(crate) mod icmp;
 pub(crate) mod lan;
