@@ -145,7 +145,7 @@ impl<D: Device> Shard<D> {
             let routed = Routed { hop: way.hop, mtu: way.mtu, translation, connection: way.connection };
             let until = flow.until.min(now.seconds().saturating_add(ROUTED_FLOW_LASTS));
             let transform = Transform { egress, routed: Some(routed) };
-            self.flows.insert(flow.place, &flow.key, &flow.current, until, transform);
+            self.keep(flow, until, transform, now);
         }
         Ok(Verdict::Routed(egress))
     }
@@ -284,7 +284,7 @@ impl<D: Device> Shard<D> {
         known: Option<Parsed>,
         now: Time,
     ) {
-        let (Some(port), Some(mut frame)) = (tables.port(ingress), self.pool.take()) else { return };
+        let Some(mut frame) = self.pool.take() else { return };
         let Some(Some(slot)) = self.ports.slots.get(ingress.index()) else {
             return self.pool.put(frame);
         };
@@ -294,7 +294,7 @@ impl<D: Device> Shard<D> {
         self.gathered = known.is_some();
         let mut batch = std::mem::take(&mut self.batch);
         batch.push(frame);
-        self.decide_all(tables, port, ingress, &counters, &mut batch, known, now);
+        self.decide_all(tables, ingress, &counters, &mut batch, known, now);
         self.gathered = false;
         self.recycle(batch);
     }
