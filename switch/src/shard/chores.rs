@@ -22,7 +22,7 @@ use crate::tables::Tables;
 use crate::time::Time;
 
 /// Connections looked at per call.
-const CONNECTIONS: usize = 4096;
+const CONNECTIONS: usize = 1024;
 
 /// How often expiry is looked at, while there is anything that can expire.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
@@ -172,10 +172,9 @@ impl<D: Device> Shard<D> {
         });
         for ask in asks {
             if let Some(gateway) = tables.network(ask.network).and_then(|network| network.gateway.as_deref())
+                && announce::ask(gateway, ask.address, ask.unicast, &mut self.own)
             {
-                if announce::ask(gateway, ask.address, ask.unicast, &mut self.own) {
-                    self.send_own_to_all(tables, ask.network);
-                }
+                self.send_own_to_all(tables, ask.network);
             }
         }
         // They walk again, find the neighbour failed, and their senders are told.

@@ -257,10 +257,10 @@ impl<D: Device> Shard<D> {
 
     /// Asks a network who has an address.
     pub(super) fn ask(&mut self, tables: &Tables, network: NetworkId, address: std::net::IpAddr) {
-        if let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref()) {
-            if announce::ask(gateway, address, None, &mut self.own) {
-                self.send_own_to_all(tables, network);
-            }
+        if let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref())
+            && announce::ask(gateway, address, None, &mut self.own)
+        {
+            self.send_own_to_all(tables, network);
         }
     }
 
