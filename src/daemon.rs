@@ -8,9 +8,11 @@
 
 mod container;
 mod control;
+mod dhcp;
 mod files;
 mod lan;
 mod layer3;
+mod lease;
 mod outside;
 mod plan;
 mod report;
@@ -48,6 +50,8 @@ pub(crate) enum DaemonError {
     Dataplane(#[from] DataplaneError),
     #[error("interface {interface}: {cause}")]
     Lan { interface: vswitch_config::names::InterfaceName, cause: vswitch_ports::Error },
+    #[error("uplink {interface}: cannot ask for an address by DHCP: {cause}")]
+    Dhcp { interface: vswitch_config::names::InterfaceName, cause: dhcp::StartError },
     #[error("container {container}: {cause}")]
     Container { container: ContainerName, cause: vswitch_ports::Error },
     #[error(transparent)]
@@ -112,6 +116,7 @@ impl Daemon {
         for key in plan.open_lans {
             self.open_lan(key)?;
         }
+        self.share_macs();
         for name in plan.open_networks {
             self.open_network(name)?;
         }

@@ -1,12 +1,13 @@
 //! The socket of a DHCP client on an interface that has no address yet.
 //!
 //! Whole Ethernet frames both ways, untagged. The kernel lets through what is for a client (UDP over IPv4 to
-//! port 68, RFC 2131 §4.1) and nothing else, so the socket wakes nobody for the interface's other traffic; the
-//! rest of the frame is for the client to check. Frames are sent with the mark by which
-//! [`host_stack`](crate::host_stack) lets ours out.
+//! port 68, RFC 2131 §4.1) and, while the client finds out whether an address is free, ARP about that address;
+//! so the socket wakes nobody for the interface's other traffic. The rest of the frame is for the client to
+//! check. Frames are sent with the mark by which [`host_stack`](crate::host_stack) lets ours out.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use vswitch_switch::OffloadHeader;
 
@@ -25,9 +26,8 @@ const QUEUE_BYTES: i32 = 128 * 1024;
 pub struct Arrival {
     /// Bytes in the buffer.
     pub length: usize,
-    /// The UDP checksum is not finished and cannot be checked: the server is on this machine, and nothing between
-    /// could have damaged the frame.
-    pub checksum_open: bool,
+    /// What is left to be done. The UDP checksum is, where the server is on this machine.
+    pub offload: OffloadHeader,
 }
 
 /// See the [module](self).
@@ -46,6 +46,14 @@ impl DhcpSocket {
         Ok(Self { fd })
     }
 
+    /// Receives ARP that names `address` from now on, beside what is for the client; `None`: no ARP.
+    ///
+    /// # Errors
+    /// The kernel's reason; it goes on as before.
+    pub fn hear_arp(&self, address: Option<Ipv4Addr>) -> io::Result<()> {
+        packet::set_client_arp(&self.fd, CLIENT_PORT, address)
+    }
+
     /// Receives one frame into `buffer`; what does not fit is cut off.
     ///
     /// # Errors
@@ -54,10 +62,7 @@ impl DhcpSocket {
         let mut header = [0; SHORT_HEADER];
         let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
         let count = rustix::io::retry_on_intr(|| rustix::io::readv(&self.fd, &mut parts))?;
-        Ok(Arrival {
-            length: count.saturating_sub(SHORT_HEADER),
-            checksum_open: virtio::decode_short(&header).needs_checksum(),
-        })
+        Ok(Arrival { length: count.saturating_sub(SHORT_HEADER), offload: virtio::decode_short(&header) })
     }
 
     /// Sends one frame, complete with its Ethernet header and checksums.
@@ -74,5 +79,11 @@ impl DhcpSocket {
 impl AsFd for DhcpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for DhcpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }

@@ -24,6 +24,7 @@ mod receive;
 mod tag;
 
 use std::io::{self, IoSlice};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
@@ -108,12 +109,13 @@ pub fn open(interface: &str, queues: usize, options: Options) -> error::Result<V
     Ok(sockets)
 }
 
-/// Opens a socket that receives UDP over IPv4 to one port. It has short offload headers and our mark.
+/// Opens a socket that receives UDP over IPv4 to one port, without a VLAN tag. It has short offload headers and our
+/// mark.
 pub(crate) fn open_client(interface: &str, port: u16, queue: i32) -> error::Result<OwnedFd> {
     let index = index_of(interface)?;
     let open = || {
         let fd = kernel::socket()?;
-        kernel::set_filter(&fd, &mut filter::udp4_to(port))?;
+        kernel::set_filter(&fd, &mut filter::client(port, None))?;
         kernel::set_packet(&fd, kernel::PACKET_VNET_HDR, 1)?;
         kernel::set_buffers(&fd, queue)?;
         kernel::set_mark(&fd, WIRE_MARK)?;
@@ -122,6 +124,11 @@ pub(crate) fn open_client(interface: &str, port: u16, queue: i32) -> error::Resu
         Ok(fd)
     };
     open().map_err(|cause| refused("open", interface, cause))
+}
+
+/// Makes a socket of [`open_client`] receive ARP about `address` too, or only UDP again.
+pub(crate) fn set_client_arp(fd: &OwnedFd, port: u16, address: Option<Ipv4Addr>) -> io::Result<()> {
+    kernel::set_filter(fd, &mut filter::client(port, address))
 }
 
 fn refused(operation: &'static str, interface: &str, cause: io::Error) -> Error {

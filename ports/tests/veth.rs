@@ -194,6 +194,25 @@ fn a_dhcp_client_hears_its_port_alone() {
     assert!(buffer[..arrival.length].ends_with(b"offer"));
     assert_eq!(client.receive(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 
+    // ARP only while an address is looked for, and only about that one.
+    let [free, ours] = [9, 7].map(|last| Ipv4Addr::new(10, 0, 0, last));
+    let asking = |sender, target| wires::frames::arp_request([2, 0, 0, 0, 0, 1], sender, target);
+    let (asks, has, other) = (asking(free, ours), asking(ours, free), asking(free, free));
+    let hears = |client_end: &mut PacketSocket| {
+        for frame in [&other, &asks, &has] {
+            send(client_end, frame);
+        }
+        let mut buffer = [0; 1500];
+        std::iter::from_fn(|| {
+            client.receive(&mut buffer).ok().map(|arrival| buffer[..arrival.length].to_vec())
+        })
+        .collect::<Vec<_>>()
+    };
+    client.hear_arp(Some(ours)).unwrap();
+    assert_eq!(hears(&mut client_end), [asks.clone(), has.clone()]);
+    client.hear_arp(None).unwrap();
+    assert!(hears(&mut client_end).is_empty());
+
     let discover = ethernet([0xff; 6], mac_of(&client_side, "eth0"), 0x0800, &[0x45; 300]);
     client.send(&discover).unwrap();
     hear(&mut client_end, |heard| heard.contains(&discover));

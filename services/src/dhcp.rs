@@ -170,6 +170,15 @@ impl DhcpClient {
         if self.event.is_some() { Some(Time::default()) } else { self.due }
     }
 
+    /// The address that is being looked for on the link; while there is one, ARP that names it is of use to
+    /// [`DhcpClient::receive`], and else none.
+    pub fn probed(&self) -> Option<Ipv4Addr> {
+        match &self.state {
+            State::Probing { grant, .. } => Some(grant.lease.address.addr()),
+            _ => None,
+        }
+    }
+
     /// Takes a frame that has reached the interface: DHCP answers and ARP are of use, others are ignored.
     ///
     /// Its checksums are held to be finished: what a device left to be done must have been done

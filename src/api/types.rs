@@ -23,8 +23,21 @@ pub(crate) struct Status {
     pub(crate) ports_up: usize,
     /// All ports.
     pub(crate) ports: usize,
-    /// Whether every port is up.
+    /// The way out; none where none is configured.
+    pub(crate) uplink: Option<UplinkState>,
+    /// Whether every port is up, and the uplink has the address that DHCP is to give.
     pub(crate) ready: bool,
+}
+
+/// In [`Status`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct UplinkState {
+    pub(crate) interface: String,
+    /// The switch's own, each with the prefix length of its subnet.
+    pub(crate) addresses: Vec<String>,
+    pub(crate) ready: bool,
+    /// Why it is not, as `waiting for DHCP`.
+    pub(crate) reason: Option<String>,
 }
 
 /// One of `GET /v1/ports`.

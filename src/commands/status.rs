@@ -43,6 +43,10 @@ pub(super) fn status(args: &StatusArgs, socket: &Socket) -> Result<ExitCode, Com
             if status.workers == 1 { "" } else { "s" },
             status.pid
         )?;
+        if let Some(uplink) = &status.uplink {
+            let state = uplink.reason.clone().unwrap_or_else(|| uplink.addresses.join(", "));
+            writeln!(std::io::stdout(), "uplink {}: {state}", uplink.interface)?;
+        }
     }
     Ok(if status.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

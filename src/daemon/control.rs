@@ -206,6 +206,7 @@ impl Control {
                         return code;
                     }
                 }
+                () = self.daemon.lease_change() => self.daemon.follow_lease(),
                 Some(name) = self.departed.1.recv() => self.daemon.remove(&name),
                 _ = self.watch.tick(), if watches || self.daemon.misses_a_lan() => {
                     self.daemon.watch_namespaces();

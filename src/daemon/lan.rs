@@ -18,9 +18,12 @@ use vswitch_ports::host_stack::{AddressFilter, Door, Exclusion};
 use vswitch_ports::netlink::{InterfaceSettings, Link, Netlink};
 use vswitch_ports::packet::{self, Options, Side};
 use vswitch_ports::{Result, tap};
+use vswitch_services::Route;
 use vswitch_switch::parent::{Mode, Parent};
 use vswitch_switch::{NetworkId, PortId};
 use vswitch_wire::MacAddr;
+
+use super::lease::Leased;
 
 /// Frames the host may queue towards the switch on a tap of its own; as for containers.
 const TXQUEUELEN: u32 = 5000;
@@ -58,8 +61,10 @@ pub(super) struct Lan {
     pub(super) offloads: Vec<&'static str>,
     /// Keeps the host's stack where it belongs for as long as it is held.
     pub(super) stack: HostStack,
-    /// Whether the interface is there.
+    /// Whether the interface is there and used.
     pub(super) up: bool,
+    /// Why it is there and not used, as was reported.
+    pub(super) trouble: Option<String>,
 }
 
 impl Lan {
@@ -80,6 +85,10 @@ pub(super) struct LiveUplink {
     pub(super) addresses: Vec<IpNet>,
     /// The next routers, at most one of each family.
     pub(super) routers: Vec<IpAddr>,
+    /// Further routes, which a DHCP server gave.
+    pub(super) routes: Vec<Route>,
+    /// Where the address comes from, if from a DHCP server.
+    pub(super) leased: Option<Leased>,
 }
 
 /// The devices of a LAN, opened but not yet in the switch.
@@ -144,6 +153,11 @@ pub(super) fn open_shared(key: &LanKey, mode: Mode, workers: usize) -> Result<Op
     let name = key.interface.as_str();
     let vlan = key.vlan.map(VlanId::number);
     let link = Netlink::open()?.link(name)?;
+    if !link.up {
+        tracing::warn!(
+            "interface {name} is down, and so is its LAN until it is set up (`ip link set {name} up`)"
+        );
+    }
     let open = |side| -> Result<Vec<PortDevice>> {
         Ok(packet::open(name, workers, Options { side, vlan })?.into_iter().map(PortDevice::Packet).collect())
     };
@@ -166,10 +180,13 @@ pub(super) fn open_shared(key: &LanKey, mode: Mode, workers: usize) -> Result<Op
 /// Opens the interface that is the switch's alone from now on.
 pub(super) fn open_exclusive(uplink: &InterfaceUplink, workers: usize) -> Result<Opened> {
     let name = uplink.interface.as_str();
-    let link = Netlink::open()?.link(name)?;
+    let mut netlink = Netlink::open()?;
+    let link = netlink.link(name)?;
     // First, so that the host's stack never sees a frame we might see too.
     let exclusion = Exclusion::attach(name)?;
     let sockets = packet::open(name, workers, Options { side: Side::Exclusive, vlan: None })?;
+    // Nobody else does, now that it is ours.
+    netlink.set_up(link.index)?;
     Ok(Opened {
         wire: sockets.into_iter().map(PortDevice::Packet).collect(),
         host: None,

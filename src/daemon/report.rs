@@ -108,6 +108,12 @@ impl Daemon {
         let ports = self.containers.values().map(|live| live.ports.len()).sum();
         let up = self.containers.values().filter(|live| live.state == State::Up);
         let ports_up = up.map(|live| live.ports.len()).sum();
+        let uplink = self.uplink_state().map(|(interface, state)| types::UplinkState {
+            interface: interface.to_string(),
+            ready: state.is_ok(),
+            reason: state.as_ref().err().cloned(),
+            addresses: state.unwrap_or_default().iter().map(ToString::to_string).collect(),
+        });
         types::Status {
             name: self.config.switch.name.clone(),
             pid: std::process::id(),
@@ -116,7 +122,8 @@ impl Daemon {
             workers: self.dataplane.workers(),
             ports_up,
             ports,
-            ready: ports_up == ports,
+            ready: ports_up == ports && uplink.as_ref().is_none_or(|uplink| uplink.ready),
+            uplink,
         }
     }
 

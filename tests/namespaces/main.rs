@@ -15,13 +15,23 @@
 mod support;
 
 mod commands;
+mod dhcp;
 mod examples;
 mod exec;
 mod hostile;
+mod hostile_routing;
+mod ipvlan;
 mod lifecycle;
 mod listings;
+mod macvlan;
+mod matrix;
 mod namespaces;
+mod nat;
 mod networks;
 mod overload;
+mod path_mtu;
+mod publish;
 mod rootless;
 mod traffic;
+mod uplinks;
+mod veth;

@@ -1,6 +1,8 @@
 //! Which frames of an interface a packet socket takes, as classic BPF: the kernel runs it before it queues a
 //! frame, so what is not ours costs neither memory nor a wake-up.
 
+use std::net::Ipv4Addr;
+
 use libc::sock_filter;
 
 use super::{HOST_MARK, Side, WIRE_MARK};
@@ -42,6 +44,10 @@ struct Program(Vec<(u32, u32, To, To)>);
 impl Program {
     fn load_beside(&mut self, word: i32) {
         self.0.push((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, beside(word), To::Next, To::Next));
+    }
+
+    fn load_word(&mut self, offset: u32) {
+        self.0.push((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, To::Next, To::Next));
     }
 
     fn load_half(&mut self, offset: u32) {
@@ -157,15 +163,25 @@ fn tag(program: &mut Program, vlan: Option<u16>) {
     }
 }
 
-/// Incoming, untagged, not from us: UDP over IPv4 to `port`, whole or the first fragment.
-pub(crate) fn udp4_to(port: u16) -> Vec<sock_filter> {
+/// Incoming, untagged: UDP over IPv4 to `port`, whole or the first fragment, and ARP that names `address` as its
+/// sender's or as the one that is looked for.
+pub(super) fn client(port: u16, address: Option<Ipv4Addr>) -> Vec<sock_filter> {
     const IPV4: u32 = 14;
+    const ARP_SENDER: u32 = 28;
+    const ARP_TARGET: u32 = 38;
     let mut program = Program(Vec::new());
     program.load_beside(libc::SKF_AD_PKTTYPE);
     program.if_equal(OUTGOING, To::Leave, To::Next);
     program.load_beside(libc::SKF_AD_VLAN_TAG_PRESENT);
     program.if_equal(0, To::Next, To::Leave);
     program.load_half(ETHERTYPE);
+    if let Some(address) = address.map(Ipv4Addr::to_bits) {
+        program.if_equal(0x0806, To::Next, To::Skip(4));
+        program.load_word(ARP_SENDER);
+        program.if_equal(address, To::Take, To::Next);
+        program.load_word(ARP_TARGET);
+        program.if_equal(address, To::Take, To::Leave);
+    }
     program.if_equal(0x0800, To::Next, To::Leave);
     program.load_byte(IPV4 + 9);
     program.if_equal(17, To::Next, To::Leave);

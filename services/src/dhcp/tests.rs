@@ -63,7 +63,8 @@ impl World {
 
     fn objection(&self, frame: &[u8]) -> Option<Vec<u8>> {
         let squatter = self.squatter?;
-        let probed = arp_target(frame)?;
+        // Whoever feeds the client lets ARP through for this address only, and only now.
+        let probed = arp_target(frame).filter(|target| self.client.probed() == Some(*target))?;
         Some(vswitch_wire::build::arp(vswitch_wire::ArpPacket::REPLY, squatter, probed, MAC, probed))
     }
 

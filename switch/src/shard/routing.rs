@@ -16,6 +16,7 @@ use crate::gateway::{Outcome, announce, echo, reset};
 use crate::id::{NetworkId, PortId};
 use crate::neighbor::Held;
 use crate::offload::OffloadHeader;
+use crate::parent::Parent;
 use crate::router::walk::{Stop, Walk, Way};
 use crate::tables::{Gateway, Tables};
 use crate::time::Time;
@@ -154,6 +155,9 @@ impl<D: Device> Shard<D> {
     fn station(&self, tables: &Tables, way: &Way, now: Time) -> Option<PortId> {
         let network = tables.network(way.network)?;
         let mac = way.hop.destination;
+        if let Some(parent) = &network.parent {
+            return Some(parent.port_of(network, mac));
+        }
         let learned = || self.domains.get(way.network.index())?.as_ref()?.fdb.lookup(mac, now.seconds());
         network.static_macs.get(&mac).copied().or_else(learned).or(match network.members[..] {
             [only] => Some(only),
@@ -244,12 +248,16 @@ impl<D: Device> Shard<D> {
         self.own.clear();
     }
 
-    /// Sends what the gateway has written to every port of a network.
+    /// Sends what has been written to every port of a network, as if whoever it speaks for had sent it.
     pub(super) fn send_own_to_all(&mut self, tables: &Tables, network: NetworkId) {
-        let members = tables.network(network).map_or(&[][..], |network| &network.members);
-        if let Ok(parsed) = parse(self.own.bytes()) {
-            for member in members {
-                self.ports.send(*member, &mut self.own, &parsed, tables);
+        if let (Some(network), Ok(parsed)) = (tables.network(network), parse(self.own.bytes())) {
+            let source = parsed.headers.source;
+            let speaker = network.static_macs.get(&source).copied();
+            for member in network.members.iter().copied().filter(|member| Some(*member) != speaker) {
+                let copied = |parent: &Parent| parent.copies_to(network, speaker, source, member);
+                if network.parent.as_ref().is_none_or(copied) {
+                    self.ports.send(member, &mut self.own, &parsed, tables);
+                }
             }
         }
         self.own.clear();

@@ -57,6 +57,17 @@ impl Switch {
         Self { process: spawn(&place, command), place, user, before }
     }
 
+    /// Starts a switch with `netns` for the host's network, whose interfaces it may use as uplinks. Root only.
+    pub(crate) fn launch_at(netns: &NetNs, text: &str) -> Self {
+        let place = Place::new(User::Root);
+        place.write("vswitch.toml", &format!("[switch]\nname = \"{}\"\n{text}", place.name()));
+        let before = Belongings::now();
+        let mut command = command_in(&place, User::Root);
+        command.arg("run").arg(place.path("vswitch.toml"));
+        let process = netns.within(|| spawn(&place, command)).unwrap();
+        Self { process, place, user: User::Root, before }
+    }
+
     /// Runs another command in place of `vswitch run`; `"$VSWITCH"` and `"$FILE"` are the program and the configuration.
     pub(crate) fn launch_by(user: User, text: &str, shell: &str) -> Self {
         let place = Place::new(user);
@@ -149,6 +160,19 @@ impl Switch {
         fs::read_to_string(self.place.path("stderr")).unwrap()
     }
 
+    /// The namespace that is the host's to it.
+    pub(crate) fn host(&self) -> NetNs {
+        NetNs::of_pid(self.process.id()).unwrap()
+    }
+
+    /// The port to the outside.
+    #[track_caller]
+    pub(crate) fn uplink_port(&self) -> Value {
+        let ports = self.json(&["show", "ports"]);
+        let own = ports.as_array().unwrap().iter().find(|port| port["network"] == "uplink");
+        own.unwrap_or_else(|| panic!("there is no uplink: {ports}")).clone()
+    }
+
     /// A container's port, on its first network.
     #[track_caller]
     pub(crate) fn port(&self, container: &str) -> Value {
@@ -162,6 +186,13 @@ impl Switch {
         let counters = self.json(&["show", "counters"]);
         let own = counters["ports"].as_array().unwrap().iter().filter(|port| port["container"] == container);
         own.filter_map(|port| port["drops"][reason].as_u64()).sum()
+    }
+
+    /// How many frames from outside, or for there, were dropped for a reason.
+    pub(crate) fn uplink_drops(&self, reason: &str) -> u64 {
+        let counters = self.json(&["show", "counters"]);
+        let outside = counters["ports"].as_array().unwrap().iter().filter(|port| port["container"].is_null());
+        outside.filter_map(|port| port["drops"][reason].as_u64()).sum()
     }
 
     /// Its IPv4 address on its first network.
@@ -206,7 +237,9 @@ impl Switch {
         self.json(&["container", "inspect", container])["namespaces"].clone()
     }
 
-    fn netns(&self, container: &str) -> NetNs {
+    /// A container's network namespace.
+    #[track_caller]
+    pub(crate) fn netns(&self, container: &str) -> NetNs {
         let path = self.namespaces(container)["net"]
             .as_str()
             .unwrap_or_else(|| panic!("{container} is down"))
