@@ -341,6 +341,13 @@ impl Emitted {
             packet[7]
         };
         assert!(hops > 0, "no hops left");
+        if home(self.egress) == OUTSIDE {
+            let ours = [OWN.into(), town::OWN6.into(), town::SHARED.into()].contains(&source)
+                || source == gateway_mac(OUTSIDE).link_local();
+            let routed =
+                self.settings.has_untranslated() && subnets(BACK).iter().any(|net| net.contains(&source));
+            assert!(ours || routed, "{source} was seen outside: {parsed:?}");
+        }
         // A network whose addresses are not translated is seen by the others.
         let private = [FRONT, BACK]
             .into_iter()

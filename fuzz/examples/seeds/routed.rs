@@ -102,6 +102,8 @@ pub(crate) fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
         udp(EDGE, at(FAR, 53), at(ip4(2), 5000)),
         echo(EDGE, FAR, ip4(3), IcmpHeader::ECHO_REQUEST),
         udp(2, at(ip4(2), 5000), at(ip4(3), 53)),
+        udp(2, at(ip4(0), 5000), at(FAR, 53)),
+        udp(2, at(Ipv4Addr::new(198, 51, 100, 8), 5000), at(FAR, 53)),
     ];
     let from_inside = session(0, at(ip4(0), 5000), at(FAR, 80), at(OWN, 5000));
     vec![
