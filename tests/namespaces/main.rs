@@ -21,6 +21,7 @@ mod ipvlan;
 mod lifecycle;
 mod listings;
 mod macvlan;
+mod members_of_the_uplink;
 mod namespaces;
 mod networks;
 mod overload;
