@@ -13,7 +13,7 @@ use vswitch_switch::gateway::icmp_error::{self, ErrorKind};
 use vswitch_switch::gateway::{self, Outcome};
 use vswitch_switch::hash::Seed;
 use vswitch_switch::memory::{MemoryFrame, Replay};
-use vswitch_switch::nat::{NatMode, NatRules, NetworkNat};
+use vswitch_switch::nat::{NatMode, NatNetworks, NatRules, NetworkNat};
 use vswitch_switch::neighbor::{NeighborLimits, Neighbors, Resolution, Sighting};
 use vswitch_switch::offload::NEEDS_CHECKSUM;
 use vswitch_switch::route::{Fib, NextHop, Route};
@@ -246,7 +246,7 @@ fn routed(frames: Vec<MemoryFrame>) -> (u64, u64, Arc<NetworkCounters>) {
     let subnets = vec![net("10.0.0.0/24")];
     let rules = NatRules {
         external: vec![[10, 0, 2, 1].into()],
-        networks: [(id(0), NetworkNat { mode: NatMode::Masquerade, subnets })].into(),
+        networks: NatNetworks::new([(id(0), NetworkNat { mode: NatMode::Masquerade, subnets })]),
         generation: 1,
         ..NatRules::default()
     };
