@@ -138,17 +138,19 @@ struct Ports<D> {
     slots: Vec<Option<Slot<D>>>,
     /// For frames that must be rewritten before an egress takes them.
     scratch: Frame,
+    /// For a packet cut in pieces, each in turn.
+    pieces: Frame,
 }
 
 impl<D: Device> Shard<D> {
     /// A shard without ports. `seed` is the switch's secret for its hash tables, `router` is shared by all its shards.
     pub fn new(seed: Seed, router: Arc<Router>) -> Self {
-        // Two frames more than a batch: the scratch frame and the gateways' own.
-        let mut pool = Pool::new(BATCH_FRAMES + 2);
+        // Three frames more than a batch: the scratch frame, the one for pieces and the gateways' own.
+        let mut pool = Pool::new(BATCH_FRAMES + 3);
         let mut spare = || pool.take().unwrap_or_else(|| unreachable!("a new pool is full"));
-        let (scratch, own) = (spare(), spare());
+        let (scratch, pieces, own) = (spare(), spare(), spare());
         Self {
-            ports: Ports { slots: Vec::new(), scratch },
+            ports: Ports { slots: Vec::new(), scratch, pieces },
             domains: Vec::new(),
             flows: FlowCache::new(FLOWS, seed),
             pool,

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use vswitch_wire::Parsed;
+use vswitch_wire::{Parsed, parse};
 
 use super::Ports;
 use crate::coalesce::Group;
@@ -55,10 +55,24 @@ impl<D: Device> Ports<D> {
     /// Sends one frame in pieces that its egress carries.
     pub(super) fn send_fragments(&mut self, egress: PortId, frame: &mut Frame, parsed: &Parsed, mtu: u16) {
         let Some(Some(slot)) = self.slots.get_mut(egress.index()) else { return };
-        let finished = fragment::split(frame, parsed, mtu, &mut self.scratch, |piece| {
+        let mut transmit = |piece: &mut Frame| {
             let sent = slot.device.transmit(piece, &[]);
             count_sent(&slot.counters, 1, piece.len(), sent);
-        });
+        };
+        let pieces = &mut self.pieces;
+        let finished = if frame.offload.is_super_frame() {
+            // Each datagram it stands for is a packet of its own, to be cut by itself.
+            let mut cut = Ok(());
+            let segmented = segment::complete(frame, parsed, &mut self.scratch, |datagram| {
+                let one = parse(datagram.bytes()).map_err(DropReason::Malformed);
+                let one =
+                    one.and_then(|parsed| fragment::split(datagram, &parsed, mtu, pieces, &mut transmit));
+                cut = cut.and(one);
+            });
+            segmented.and(cut)
+        } else {
+            fragment::split(frame, parsed, mtu, pieces, transmit)
+        };
         if let Err(reason) = finished {
             slot.counters.dropped(reason, 1);
         }

@@ -93,6 +93,34 @@ fn one_that_allows_fragments_gets_them() {
 }
 
 #[test]
+fn datagrams_of_a_super_frame_are_cut_one_by_one() {
+    let mut town = narrow();
+    let mut bytes = long(&ALICE, FAR.into(), 2800);
+    bytes[20] = 0;
+    let (unfinished, pseudo) =
+        (&[0; 2], vswitch_wire::checksum::pseudo_header_v4(ALICE.four, FAR, protocol::UDP, 2808));
+    bytes[40..42].copy_from_slice(unfinished);
+    let partial = !pseudo.checksum();
+    bytes[40..42].copy_from_slice(&partial.to_be_bytes());
+    bytes[24..26].fill(0);
+    let sum = vswitch_wire::checksum::Sum::of(&bytes[14..34]).checksum();
+    bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+    let offload = vswitch_switch::OffloadHeader {
+        flags: vswitch_switch::offload::NEEDS_CHECKSUM,
+        gso_type: vswitch_switch::offload::GSO_UDP,
+        header_length: 42,
+        gso_size: 1400,
+        checksum_start: 34,
+        checksum_offset: 6,
+    };
+    let sent = town.send(&ALICE, vswitch_switch::memory::MemoryFrame { bytes, offload });
+    assert_eq!(sent.len(), 4, "two datagrams in two pieces each: {:?}", town.drops(&ALICE));
+    let payload: usize = sent.iter().map(|(_, frame)| frame.bytes.len() - 34).sum();
+    assert_eq!(payload, 2 * 1408);
+    assert!(sent.iter().all(|(_, frame)| frame.bytes.len() - 14 <= usize::from(NARROW)));
+}
+
+#[test]
 fn connections_learn_the_narrower_mtu_at_their_start() {
     let mut town = narrow();
     let mut syn = build::tcp4(
