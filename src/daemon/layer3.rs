@@ -135,7 +135,7 @@ impl Inventory<'_> {
     fn leads(&self, own: NetworkId, route: &model::StaticRoute) -> Route {
         match &route.via {
             RouteVia::Gateways(gateways) => through(own, gateways.iter().copied()),
-            RouteVia::Network(name) => self.into_network(name, route.destination),
+            RouteVia::Network(name) => self.lead_into(name, route.destination),
             RouteVia::Blackhole => Route::Blackhole,
             RouteVia::Unreachable => Route::Unreachable,
             RouteVia::Prohibit => Route::Prohibit,
@@ -143,7 +143,7 @@ impl Inventory<'_> {
     }
 
     /// Where another network's own table sends `destination`.
-    fn into_network(&self, name: &NetworkName, destination: IpNet) -> Route {
+    fn lead_into(&self, name: &NetworkName, destination: IpNet) -> Route {
         let (Some(network), Some(id)) = (self.config.networks.get(name), self.networks.get(name).copied())
         else {
             return Route::Unreachable;

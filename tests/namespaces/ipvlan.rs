@@ -7,10 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::support::eventually;
 use super::support::lan::{self, Lan, MACHINE, MACHINE6, OWN, PARENT};
 use super::support::sockets::{receive, until_received};
-use super::support::stations::{
-    Audience, connect, connect_on, datagrams, echo, forwarded, found_at, refusal, udp,
-};
-use super::support::switch::Switch;
+use super::support::stations::{Audience, connect, datagrams, echo, forwarded, found_at, refusal, udp};
 
 scenarios! {
     as_root: [
@@ -18,7 +15,6 @@ scenarios! {
         l2_broadcasts,
         l2_members_for_a_while,
         l2_the_parent_comes_back_with_another_mac_address,
-        l2_on_the_uplinks_own_interface,
         l3,
     ],
 }
@@ -122,49 +118,6 @@ fn l2_the_parent_comes_back_with_another_mac_address() {
     lan.machine_meets(&left, (LEFT, LEFT6), after);
     echo((&left, &right), RIGHT, MEGABYTE);
     switch.stop();
-}
-
-fn l2_on_the_uplinks_own_interface() {
-    let lan = Lan::for_uplink(1);
-    let switch = lan.start(&format!("{}{}{INNER}", lan::uplink(), pair("")));
-    let mac = lan::mac_of(&lan.machine, PARENT);
-    lan.meets(&switch.netns("left"), (LEFT, LEFT6), mac);
-    beside_the_switch(&lan, &switch);
-    assert_eq!(found_at(&lan.hosts[0], MACHINE), mac);
-    switch.stop();
-}
-
-/// A network behind the uplink, with a published port.
-pub(crate) const INNER: &str = r#"
-    [networks.inner]
-    ipam = [{ subnet = "10.7.0.0/24" }]
-    [containers.inner]
-    networks = ["inner"]
-    ports = ["8080:80"]
-"#;
-
-/// `left`, a member of the LAN of the uplink at 192.0.2.70, and the LAN's host meet `inner` by way of the switch, each as it
-/// should, and what is for the one is not copied to the other.
-#[track_caller]
-pub(crate) fn beside_the_switch(lan: &Lan, switch: &Switch) {
-    let (left, right) = (switch.netns("left"), switch.netns("right"));
-    let (inner, host) = (switch.netns("inner"), &lan.hosts[0]);
-    echo((&left, &right), RIGHT, MEGABYTE);
-    // To the outside as the switch, wherever on the LAN that is.
-    let (_, far) = connect((&inner, host), lan::host(0));
-    assert_eq!(far.peer_addr().unwrap().ip(), MACHINE);
-    let (_, far) = connect((&inner, &left), LEFT);
-    assert_eq!(far.peer_addr().unwrap().ip(), MACHINE);
-    // To the published port as themselves.
-    for (caller, address) in [(&left, LEFT), (host, lan::host(0))] {
-        let (_, far) = connect_on((caller, &inner), (MACHINE, 8080), 80);
-        assert_eq!(far.peer_addr().unwrap().ip(), address);
-    }
-    let copied = || switch.port("left")["sent_bytes"].as_u64().unwrap();
-    let before = copied();
-    echo((&inner, host), lan::host(0), 4 * MEGABYTE);
-    echo((&inner, &right), RIGHT, 4 * MEGABYTE);
-    assert!(copied() - before < MEGABYTE as u64, "{} bytes are not left's", copied() - before);
 }
 
 /// Members of two subnets and the LAN reach each other by routing alone. The LAN has routes to them.

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vswitch_ports::netlink::Netlink;
 
-use super::ipvlan::{INNER, beside_the_switch};
 use super::support::eventually;
 use super::support::frames::{IPV4, ethernet, inject, udp_packet};
 use super::support::lan::{self, Lan, MACHINE, OWN, PARENT};
@@ -26,7 +25,7 @@ scenarios! {
         several_subnets,
         one_vlan_of_the_parent,
         the_parent_goes_and_comes_back,
-        on_the_uplinks_own_interface,
+        several_workers,
         a_parent_with_a_smaller_mtu,
         a_parent_that_is_not_there,
         without_root_it_is_refused,
@@ -68,6 +67,16 @@ fn bridge() {
     echo((&right, &left), LEFT6, 4 * MEGABYTE);
     datagrams(&udp(&left, LEFT), &udp(&right, RIGHT));
     assert_eq!(found_at(&left, RIGHT), switch.mac("right"));
+    switch.stop();
+}
+
+/// Flows are spread over them, those of the machine too.
+fn several_workers() {
+    let lan = Lan::new(1);
+    let switch = lan.start(&format!("workers = 2\n{}", pair("bridge")));
+    for _ in 0..2 {
+        reaches_the_lan_and_the_machine(&lan, &switch, "left", (LEFT, LEFT6));
+    }
     switch.stop();
 }
 
@@ -245,17 +254,6 @@ fn the_parent_goes_and_comes_back() {
     lan.plug_in_machine(&OWN);
     until_received(&udp(&left, LEFT), &udp(host, lan::host(0)));
     reaches_the_lan_and_the_machine(&lan, &switch, "left", (LEFT, LEFT6));
-    switch.stop();
-}
-
-/// The switch is a router on the LAN and its members are hosts there, by one interface.
-fn on_the_uplinks_own_interface() {
-    let lan = Lan::for_uplink(1);
-    let lan_network = pair("bridge").replace(&format!("parent = \"{PARENT}\""), "");
-    let switch = lan.start(&format!("{}{lan_network}{INNER}", lan::uplink()));
-    assert_ne!(switch.mac("left"), lan::mac_of(&lan.machine, PARENT));
-    lan.meets(&switch.netns("left"), (LEFT, LEFT6), switch.mac("left"));
-    beside_the_switch(&lan, &switch);
     switch.stop();
 }
 

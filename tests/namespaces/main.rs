@@ -25,6 +25,7 @@ mod lifecycle;
 mod listings;
 mod macvlan;
 mod matrix;
+mod members_of_the_uplink;
 mod namespaces;
 mod nat;
 mod networks;

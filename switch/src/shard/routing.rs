@@ -146,7 +146,7 @@ impl<D: Device> Shard<D> {
             let routed = Routed { hop: way.hop, mtu: way.mtu, translation, connection: way.connection };
             let until = flow.until.min(now.seconds().saturating_add(ROUTED_FLOW_LASTS));
             let transform = Transform { egress, routed: Some(routed) };
-            self.flows.insert(flow.place, &flow.key, &flow.current, until, transform);
+            self.keep(flow, until, transform, now);
         }
         Ok(Verdict::Routed(egress))
     }
@@ -265,10 +265,10 @@ impl<D: Device> Shard<D> {
 
     /// Asks a network who has an address.
     pub(super) fn ask(&mut self, tables: &Tables, network: NetworkId, address: std::net::IpAddr) {
-        if let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref()) {
-            if announce::ask(gateway, address, None, &mut self.own) {
-                self.send_own_to_all(tables, network);
-            }
+        if let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref())
+            && announce::ask(gateway, address, None, &mut self.own)
+        {
+            self.send_own_to_all(tables, network);
         }
     }
 
@@ -292,7 +292,7 @@ impl<D: Device> Shard<D> {
         known: Option<Parsed>,
         now: Time,
     ) {
-        let (Some(port), Some(mut frame)) = (tables.port(ingress), self.pool.take()) else { return };
+        let Some(mut frame) = self.pool.take() else { return };
         let Some(Some(slot)) = self.ports.slots.get(ingress.index()) else {
             return self.pool.put(frame);
         };
@@ -302,7 +302,7 @@ impl<D: Device> Shard<D> {
         self.gathered = known.is_some();
         let mut batch = std::mem::take(&mut self.batch);
         batch.push(frame);
-        self.decide_all(tables, port, ingress, &counters, &mut batch, known, now);
+        self.decide_all(tables, ingress, &counters, &mut batch, known, now);
         self.gathered = false;
         self.recycle(batch);
     }
