@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "was seen on another network"]
+    #[should_panic = "was seen outside"]
     fn a_leak_is_noticed() {
         let switch = town(32);
         let bytes =

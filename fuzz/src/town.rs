@@ -241,7 +241,11 @@ fn routes(number: usize) -> Vec<(IpNet, Route)> {
 /// How addresses are translated; every second time, nothing is published.
 pub fn rules(settings: Settings, publishes: bool) -> NatRules {
     let few = settings.has_small_fdb();
-    let back = if settings.has_untranslated() { NatMode::None } else { NatMode::Masquerade };
+    let back = match (settings.has_untranslated(), few) {
+        (false, _) => NatMode::Masquerade,
+        (true, false) => NatMode::None,
+        (true, true) => NatMode::Open,
+    };
     let networks = [(FRONT, NatMode::Masquerade), (BACK, back)];
     let stands_for = OneToOne {
         external: SHARED.into(),

@@ -124,6 +124,7 @@ pub(crate) fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
         ("routed-asked", scenario(ROUTED, &asked)),
         ("routed-solicited", scenario(ROUTED, &solicited)),
         ("routed-untranslated", scenario(ROUTED | UNTRANSLATED, &untranslated)),
+        ("routed-open", scenario(ROUTED | UNTRANSLATED | 4, &untranslated)),
         ("lan", scenario(ROUTED, &lan(mac(7)))),
         ("lan-vepa", scenario(ROUTED | 4, &lan(mac(7)))),
         ("lan-one-mac", scenario(ROUTED | SHARED_MAC, &lan(gateway_mac(home(7))))),
