@@ -6,23 +6,30 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dashmap::DashMap;
-use vswitch_benches::{Bench, NOW, SEED, STATIONS, datagram, network, port, settings, station};
+use vswitch_benches::{Bench, NOW, SEED, STATIONS, datagram, network, port, settings, station, undisturbed};
 use vswitch_switch::bridge::Stages;
 use vswitch_switch::device::BATCH_FRAMES;
 use vswitch_switch::fdb::Fdb;
-use vswitch_switch::flow::{FlowCache, FlowKey, Generations, Transform};
+use vswitch_switch::flow::{Current, FlowCache, FlowKey, Generations, Transform};
+use vswitch_switch::frame::{Frame, Pool};
+use vswitch_switch::gateway::limit::ReplyLimit;
 use vswitch_switch::memory::MemoryFrame;
+use vswitch_switch::neighbor::Held;
+use vswitch_switch::router::Router;
+use vswitch_switch::router::hearing::GatewayStage;
 use vswitch_switch::storm::Storm;
 use vswitch_switch::tables::Port;
 use vswitch_switch::{NetworkCounters, NetworkId, Offloads, PortId, Verdict};
-use vswitch_wire::{MacAddr, parse};
+use vswitch_wire::{MacAddr, Parsed, parse, parse_into};
 
 /// Flows in use at once: more than a batch, and their cache lines fit into L1 or do not.
 const FLOWS: [u16; 2] = [1, 1024];
+
+/// Flows in the cache: a quarter of what the shard has, so that 64 K stations are too many for it.
+const FLOWS_REMEMBERED: usize = 16 * 1024;
 
 criterion_group!(benches, decision, parts, service, tables);
 criterion_main!(benches);
@@ -35,32 +42,42 @@ struct Decider {
     network: vswitch_switch::tables::Network,
     port: Port,
     counters: NetworkCounters,
+    router: Router,
+    replies: ReplyLimit,
+    reply: Frame,
+    again: Vec<Held>,
 }
 
 impl Decider {
     fn new() -> Self {
         let mut fdb = Fdb::new(settings().fdb, SEED);
         learn_all(&mut fdb);
+        let reply = Pool::new(1).take().unwrap_or_else(|| unreachable!("a new pool is full"));
         Self {
-            flows: FlowCache::new(16 * 1024, SEED),
+            flows: FlowCache::new(FLOWS_REMEMBERED, SEED),
             fdb,
             storm: Storm::default(),
             network: network(2),
             port: Port { network: NetworkId::default(), mtu: 1500, guard: None },
             counters: NetworkCounters::default(),
+            router: Router::new(SEED, 1),
+            replies: ReplyLimit::default(),
+            reply,
+            again: Vec::new(),
         }
     }
 
     /// What `Shard` does to a frame between receiving and transmitting it.
     #[inline]
     fn decide(&mut self, frame: &MemoryFrame) -> Option<PortId> {
-        let parsed = parse(&frame.bytes).ok()?;
+        let mut parsed = Parsed::default();
+        parse_into(&frame.bytes, &mut parsed).ok()?;
         let offload = frame.offload.validate(&parsed, frame.bytes.len()).ok()?;
         black_box(offload);
-        let current = Generations { tables: self.network.generation, learned: self.fdb.generation() };
+        let current = self.current();
         let key = FlowKey::new(parsed.headers, port(0));
         let place = self.flows.place(&key);
-        if let Some(transform) = self.flows.lookup(place, &key, NOW.seconds(), current) {
+        if let Some(transform) = self.flows.lookup(place, &key, NOW.seconds(), &current) {
             self.counters.flow_hits.add(1);
             return Some(transform.egress);
         }
@@ -71,13 +88,26 @@ impl Decider {
             fdb: &mut self.fdb,
             storm: &mut self.storm,
             counters: &self.counters,
+            gateway: GatewayStage {
+                router: &self.router,
+                network: NetworkId::default(),
+                replies: &mut self.replies,
+                reply: &mut self.reply,
+                again: &mut self.again,
+            },
         };
         let Verdict::Forward(egress) = stages.decide(port(0), &frame.bytes, &parsed, NOW).verdict else {
             return None;
         };
-        let made_from = Generations { learned: self.fdb.generation(), ..current };
-        self.flows.insert(place, &key, made_from, NOW.seconds() + 37, Transform { egress });
+        let transform = Transform { egress, routed: None };
+        self.flows.insert(place, &key, &self.current(), NOW.seconds(), NOW.seconds() + 37, transform);
         Some(egress)
+    }
+
+    #[inline]
+    fn current(&self) -> Current {
+        let made = Generations { tables: self.network.generation, learned: self.fdb.generation() };
+        Current { bridged: made, routed: made }
     }
 }
 
@@ -88,9 +118,11 @@ fn decision(criterion: &mut Criterion) {
         let frames: Vec<_> = (0..flows).map(|flow| datagram(station(flow.into()), flow, 16)).collect();
         group.bench_function(format!("hit, {flows} flows"), |bencher| {
             let mut next = 0;
-            bencher.iter(|| {
-                next = if next + 1 == frames.len() { 0 } else { next + 1 };
-                decider.decide(black_box(&frames[next]))
+            bencher.iter_custom(|count| {
+                undisturbed(count, 1, || {
+                    next = if next + 1 == frames.len() { 0 } else { next + 1 };
+                    black_box(decider.decide(black_box(&frames[next])));
+                })
             });
         });
         let (hits, misses) = (decider.counters.flow_hits.read(), decider.counters.flow_misses.read());
@@ -103,10 +135,12 @@ fn decision(criterion: &mut Criterion) {
     let mut frame = datagram(station(0), 1, 16);
     let mut nth = 0;
     group.bench_function("miss, 64 K destinations", |bencher| {
-        bencher.iter(|| {
-            nth = (nth + 1) % (STATIONS - 1);
-            frame.bytes[..6].copy_from_slice(&station(nth).octets());
-            decider.decide(black_box(&frame))
+        bencher.iter_custom(|count| {
+            undisturbed(count, 1, || {
+                nth = (nth + 1) % (STATIONS - 1);
+                frame.bytes[..6].copy_from_slice(&station(nth).octets());
+                black_box(decider.decide(black_box(&frame)));
+            })
         });
     });
     assert!(
@@ -119,13 +153,14 @@ fn decision(criterion: &mut Criterion) {
 /// What a hit is made of.
 fn parts(criterion: &mut Criterion) {
     let decider = Decider::new();
-    let mut flows = FlowCache::new(16 * 1024, SEED);
-    let current = Generations { tables: 1, learned: decider.fdb.generation() };
+    let mut flows = FlowCache::new(FLOWS_REMEMBERED, SEED);
+    let current = decider.current();
     let frames: Vec<_> = (0..1024).map(|flow| datagram(station(flow.into()), flow, 16)).collect();
     let headers: Vec<_> = frames.iter().filter_map(|frame| parse(&frame.bytes).ok()).collect();
     for parsed in &headers {
         let key = FlowKey::new(parsed.headers, port(0));
-        flows.insert(flows.place(&key), &key, current, NOW.seconds() + 1, Transform { egress: port(1) });
+        let transform = Transform { egress: port(1), routed: None };
+        flows.insert(flows.place(&key), &key, &current, NOW.seconds(), NOW.seconds() + 1, transform);
     }
     let mut group = criterion.benchmark_group("part");
     group.bench_function("parse", |bencher| bencher.iter(|| parse(black_box(&frames[0].bytes))));
@@ -140,7 +175,7 @@ fn parts(criterion: &mut Criterion) {
             bencher.iter(|| {
                 next = if next + 1 == headers.len() { 0 } else { next + 1 };
                 let key = FlowKey::new(black_box(headers[next].headers), port(0));
-                flows.lookup(flows.place(&key), &key, NOW.seconds(), current)
+                flows.lookup(flows.place(&key), &key, NOW.seconds(), &current).copied()
             });
         });
     }
@@ -155,7 +190,7 @@ fn service(criterion: &mut Criterion) {
         let offloads = Offloads { checksum: true, ..Offloads::NONE };
         let mut bench = Bench::new(frames, 2, offloads).know(STATIONS - 1);
         group.bench_function(format!("hit, {flows} flows"), |bencher| {
-            bencher.iter_custom(|frames| per_frame(frames, || bench.batch()));
+            bencher.iter_custom(|frames| undisturbed(frames, BATCH_FRAMES as u64, || bench.batch()));
         });
         assert!(bench.hit_rate() > 0.9 || bench.sent(1) == 0);
     }
@@ -163,22 +198,10 @@ fn service(criterion: &mut Criterion) {
     let offloads = Offloads { checksum: true, ..Offloads::NONE };
     let mut bench = Bench::new(frames, 2, offloads).know(STATIONS - 1);
     group.bench_function("miss, 64 K destinations", |bencher| {
-        bencher.iter_custom(|frames| per_frame(frames, || bench.batch()));
+        bencher.iter_custom(|frames| undisturbed(frames, BATCH_FRAMES as u64, || bench.batch()));
     });
     assert!(bench.hit_rate() < 0.1 || bench.sent(1) == 0);
     group.finish();
-}
-
-/// The time `frames` frames take in whole batches.
-fn per_frame(frames: u64, mut batch: impl FnMut()) -> Duration {
-    let batches = frames.div_ceil(BATCH_FRAMES as u64);
-    let began = Instant::now();
-    for _ in 0..batches {
-        batch();
-    }
-    #[allow(clippy::cast_precision_loss, reason = "a ratio")]
-    let share = frames as f64 / (batches * BATCH_FRAMES as u64) as f64;
-    began.elapsed().mul_f64(share)
 }
 
 /// The learned table beside the maps one could have taken instead: 64 K stations, looked up in random order,
