@@ -104,7 +104,11 @@ fn reaches(caller: Party, way: Way) -> bool {
             network.untranslated && called.publishes()
         }
         (Party::Member(from, _), Way::Direct(Party::Member(to, _))) => {
-            if from.name == to.name { from.icc } else { from.routed_to == Some(to.name) }
+            if from.name == to.name {
+                from.icc
+            } else {
+                from.routed_to == Some(to.name)
+            }
         }
         (_, Way::Published(called) | Way::ByGateway(called)) => has_way_out && called.publishes(),
     }
@@ -153,7 +157,8 @@ fn configuration() -> String {
     for party in Party::all() {
         let Party::Member(network, place) = party else { continue };
         let name = party.name();
-        let ports = if party.publishes() { format!("\"{}:{PORT}\"", party.public_port()) } else { String::new() };
+        let ports =
+            if party.publishes() { format!("\"{}:{PORT}\"", party.public_port()) } else { String::new() };
         let number = network.number;
         writeln!(
             text,
@@ -249,9 +254,8 @@ struct Call {
 impl Call {
     fn all(family: usize) -> impl Iterator<Item = Self> {
         Party::all().flat_map(move |caller| {
-            let ways = Party::all().flat_map(|called| {
-                [Way::Direct(called), Way::Published(called), Way::ByGateway(called)]
-            });
+            let ways = Party::all()
+                .flat_map(|called| [Way::Direct(called), Way::Published(called), Way::ByGateway(called)]);
             let new = move |way| Self { caller, way, family, stream: None, answer: None };
             ways.map(new).filter(|call| call.target().is_some())
         })

@@ -73,7 +73,10 @@ fn datagrams_out() {
 fn pings_out() {
     let world = World::create();
     let switch = world.switch(&text());
-    let sources = [["one", "two"].map(|name| switch.ipv4(name).into()), ["one", "two"].map(|name| switch.ipv6(name).into())];
+    let sources = [
+        ["one", "two"].map(|name| switch.ipv4(name).into()),
+        ["one", "two"].map(|name| switch.ipv6(name).into()),
+    ];
     for (server, sources) in SERVER.iter().zip(sources) {
         let sockets = [("one", sources[0]), ("two", sources[1])]
             .map(|(name, own)| Icmp::open(&switch.netns(name), own));
@@ -100,7 +103,9 @@ fn many_containers_behind_one_address() {
     let switch = world.switch(&format!("{}{containers}", text()));
     let far = datagrams(&world.far, SocketAddr::new(ip(SERVER[0]), 0));
     let sockets: Vec<_> = (0..CONTAINERS)
-        .map(|number| datagrams(&switch.netns(&format!("c{number}")), "0.0.0.0:5000".parse::<SocketAddr>().unwrap()))
+        .map(|number| {
+            datagrams(&switch.netns(&format!("c{number}")), "0.0.0.0:5000".parse::<SocketAddr>().unwrap())
+        })
         .collect();
     // While the switch looks for the router it holds a few packets only, so one goes ahead.
     datagrams(&switch.netns("one"), any(SERVER[0], 0)).send_to(b"I lead", far.local_addr().unwrap()).unwrap();
@@ -164,8 +169,7 @@ fn strangers_are_filtered() {
     let world = World::create();
     let switch = world.switch(&text());
     let near = datagrams(&switch.netns("one"), any(SERVER[0], 0));
-    let [called, neighbour] =
-        [(); 2].map(|()| datagrams(&world.far, SocketAddr::new(ip(SERVER[0]), 0)));
+    let [called, neighbour] = [(); 2].map(|()| datagrams(&world.far, SocketAddr::new(ip(SERVER[0]), 0)));
     let stranger = datagrams(&world.far, SocketAddr::new(ip(OTHER_SERVER[0]), 0));
     near.send_to(b"hello", called.local_addr().unwrap()).unwrap();
     let (_, public) = receive(&called);
@@ -185,10 +189,10 @@ fn strangers_are_filtered() {
 fn a_network_without_translation() {
     let world = World::create();
     let untranslated = text().replace("[networks.front]", "[networks.front]\nnat = \"none\"");
-    let switch = world.switch(&untranslated.replace(
-        "one.networks = [\"front\"]",
-        "one = { networks = [\"front\"], ports = [\"8080:80\"] }",
-    ));
+    let switch = world.switch(
+        &untranslated
+            .replace("one.networks = [\"front\"]", "one = { networks = [\"front\"], ports = [\"8080:80\"] }"),
+    );
     for subnet in ["10.10.0.0/24", "fd00:10::/64"] {
         world.route_to_switch(subnet);
     }

@@ -40,11 +40,8 @@ impl Icmp {
     /// For the messages of `own`'s family that are for `own`.
     pub(crate) fn open(netns: &NetNs, own: IpAddr) -> Self {
         let ipv6 = own.is_ipv6();
-        let (family, protocol) = if ipv6 {
-            (AddressFamily::INET6, ipproto::ICMPV6)
-        } else {
-            (AddressFamily::INET, ipproto::ICMP)
-        };
+        let (family, protocol) =
+            if ipv6 { (AddressFamily::INET6, ipproto::ICMPV6) } else { (AddressFamily::INET, ipproto::ICMP) };
         let socket = netns.within(|| socket(family, SocketType::RAW, Some(protocol))).unwrap().unwrap();
         netns.within(|| bind(&socket, &SocketAddr::new(own, 0))).unwrap().unwrap();
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE)).unwrap();

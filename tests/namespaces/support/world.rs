@@ -82,7 +82,8 @@ impl World {
         world.join_uplink();
         change(&world.router, |netlink| netlink.create_veth(WAN, WAN, Some(world.beyond.as_fd())));
         change(&world.beyond, |netlink| netlink.create_veth(FAR, FAR, Some(world.far.as_fd())));
-        for (router, own, other) in [(&world.router, ROUTER_WAN, BEYOND), (&world.beyond, BEYOND, ROUTER_WAN)] {
+        for (router, own, other) in [(&world.router, ROUTER_WAN, BEYOND), (&world.beyond, BEYOND, ROUTER_WAN)]
+        {
             change(router, |netlink| {
                 let wan = netlink.link_index(WAN)?;
                 netlink.set_mtu(wan, hop_mtu)?;
