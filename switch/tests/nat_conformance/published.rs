@@ -75,6 +75,25 @@ fn hairpins_from_the_same_container_and_by_the_gateways_address() {
     }
 }
 
+/// The recipient may be a neighbour, and answer past the switch.
+#[test]
+fn hairpins_of_an_untranslated_network_come_from_an_external_source() {
+    let mut world = World::new();
+    let subnets = vec!["10.0.0.0/24".parse().unwrap()];
+    world.obey(|all| {
+        all.networks = NatNetworks::new([(network(0), NetworkNat { mode: NatMode::None, subnets })]);
+        all.published = Published::new(vec![udp(5353, 53)]).unwrap();
+    });
+    let there = world.out(host(3, 4000), external(5353)).unwrap();
+    assert_eq!((there.source.address, there.destination), (external(0).address, host(2, 53)));
+    let back = world.out(host(2, 53), there.source).unwrap();
+    assert_eq!((back.source, back.destination), (external(5353), host(3, 4000)));
+    // New rules find nothing wrong with it.
+    world.obey(|_| ());
+    assert_eq!(world.entries().len(), 2);
+    assert_eq!(world.out(host(3, 4000), remote(1, 1)).unwrap().source, host(3, 4000), "outside it is itself");
+}
+
 #[test]
 fn nothing_to_meet_leaves_nothing_behind() {
     let mut world = World::new();
