@@ -216,11 +216,10 @@ fn one_vlan_of_the_parent() {
     let other = lan.another_machine();
     let tagged = |parent: &str| pair("bridge").replace(&format!("\"{PARENT}\""), parent);
     let here = lan.start(&tagged(&format!("\"{PARENT}\"\nvlan = 10")));
-    let there = lan::launch_on(
-        &other,
-        &tagged(&format!("\"{PARENT}.10\"")).replace(".7", ".8").replace("::7", "::8"),
-    );
-    let there = there.ready();
+    // The others are ipvlan's, with other addresses.
+    let there = tagged(&format!("\"{PARENT}.10\"")).replace(".7", ".8").replace("::7", "::8");
+    let there = there.replace("macvlan_mode = \"bridge\"", "").replace("macvlan", "ipvlan");
+    let there = lan::launch_on(&other, &there).ready();
     let mut plain = Sniffer::start(&lan.hosts[0], None);
     let mut tagged = Sniffer::start(&lan.hosts[0], Some(10));
 

@@ -64,8 +64,8 @@ const INNER: &str = r#"
     ports = ["8080:80"]
 "#;
 
-/// `left`, a member of the LAN of the uplink at 192.0.2.70, and the LAN's host meet `inner` by way of the switch, each as it
-/// should, and what is for the one is not copied to the other.
+/// `left`, a member of the uplink's LAN, and the LAN's host meet `inner` by way of the switch, each as it should, and
+/// what is for others is not copied to `left`.
 #[track_caller]
 fn beside_the_switch(lan: &Lan, switch: &Switch) {
     let (left, right) = (switch.netns("left"), switch.netns("right"));

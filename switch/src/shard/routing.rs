@@ -253,7 +253,8 @@ impl<D: Device> Shard<D> {
         if let (Some(network), Ok(parsed)) = (tables.network(network), parse(self.own.bytes())) {
             let source = parsed.headers.source;
             let speaker = network.static_macs.get(&source).copied();
-            for member in network.members.iter().copied().filter(|member| Some(*member) != speaker) {
+            let heard = network.icc || speaker.is_none();
+            for member in network.members.iter().copied().filter(|member| heard && Some(*member) != speaker) {
                 let copied = |parent: &Parent| parent.copies_to(network, speaker, source, member);
                 if network.parent.as_ref().is_none_or(copied) {
                     self.ports.send(member, &mut self.own, &parsed, tables);

@@ -71,13 +71,25 @@ fn what_a_member_says_to_all_is_heard_as_the_mode_says() {
 fn what_is_announced_for_a_member_goes_where_the_member_would_be_heard() {
     for (mode, expected) in [(Mode::Bridge, ports([WIRE, HOST, OTHER])), (Mode::Private, ports([WIRE, HOST]))]
     {
-        let mut bed = lan(mode);
-        let announcement = Announcement { network: network(0), address: ip(2).into(), mac: mac(2) };
-        bed.shard.add_chore(Chore::Announce(announcement), bed.now);
-        bed.shard.chores(&bed.tables, bed.now);
-        let announced = (0..4).map(port).filter(|id| !bed.device(*id).take_sent().is_empty());
-        assert_eq!(announced.collect::<Vec<_>>(), expected, "{mode:?}");
+        assert_eq!(announced(&mut lan(mode)), expected, "{mode:?}");
     }
+    let mut apart = Bed::new(SETTINGS, 4);
+    apart.change_network(network(0), |network| {
+        network.static_macs.insert(mac(2), port(ONE));
+        network.icc = false;
+    });
+    assert_eq!(announced(&mut apart), [], "members that do not reach each other");
+    apart.change_network(network(0), |network| network.icc = true);
+    apart.pass(10);
+    assert_eq!(announced(&mut apart), ports([WIRE, HOST, OTHER]));
+}
+
+/// Who hears the first announcement for a member.
+fn announced(bed: &mut Bed) -> Vec<PortId> {
+    let announcement = Announcement { network: network(0), address: ip(2).into(), mac: mac(2) };
+    bed.shard.add_chore(Chore::Announce(announcement), bed.now);
+    bed.shard.chores(&bed.tables, bed.now);
+    (0..4).map(port).filter(|id| !bed.device(*id).take_sent().is_empty()).collect()
 }
 
 #[test]

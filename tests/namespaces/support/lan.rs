@@ -117,8 +117,8 @@ impl Lan {
         link.statistics.rx_bytes
     }
 
-    /// The first host and a container reach each other, both ways, of both families, in bulk and in datagrams; the host finds
-    /// the container at `mac`.
+    /// The first host and a container reach each other, both ways, of both families, in bulk and in datagrams; the
+    /// host finds the container at `mac`.
     #[track_caller]
     pub(crate) fn meets(&self, container: &NetNs, addresses: (Ipv4Addr, Ipv6Addr), mac: [u8; 6]) {
         meet((&self.hosts[0], (host(0), host6(0))), (container, addresses), mac);
