@@ -116,6 +116,7 @@ impl Daemon {
         for key in plan.open_lans {
             self.open_lan(key)?;
         }
+        self.share_macs();
         for name in plan.open_networks {
             self.open_network(name)?;
         }

@@ -22,6 +22,7 @@ use crossbeam::channel::{self, Receiver};
 use vswitch_ports::device::PortDevice;
 use vswitch_switch::counters::PortTotals;
 use vswitch_switch::fdb::FdbEntry;
+use vswitch_switch::guard::Guard;
 use vswitch_switch::hash::Seed;
 use vswitch_switch::nat::NatRules;
 use vswitch_switch::parent::Parent;
@@ -192,6 +193,16 @@ impl Dataplane {
         self.publish();
     }
 
+    /// Says anew from which addresses a port that is up may send.
+    pub(crate) fn set_guard(&mut self, id: PortId, guard: Option<Guard>) {
+        let Some(port) = self.tables.port(id).cloned() else { return };
+        let network = port.network;
+        self.tables.set_port(id, Some(Port { guard, ..port }));
+        // Decisions made with the old one are void.
+        self.change_network(network, |_| {});
+        self.publish();
+    }
+
     /// Gives the first worker, which does them all, something to do on time.
     pub(crate) fn add_chore(&self, chore: Chore) {
         if let Some(worker) = self.workers.first() {
@@ -202,6 +213,12 @@ impl Dataplane {
     /// What routing has learned.
     pub(crate) fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// Forgets who was heard on a network that is gone, for a while or for good.
+    pub(crate) fn forget_neighbors(&self, network: NetworkId) {
+        let now = self.now();
+        self.router.neighbors(|neighbors| neighbors.forget_network(network, now));
     }
 
     /// The workers' time.

@@ -277,11 +277,15 @@ fn exposing_more_than_there_are_host_ports_is_one_error() {
 
 #[test]
 fn the_examples_of_the_documentation_are_accepted() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md"));
-    let page = page.expect("the page is in the tree");
-    let examples: Vec<_> =
-        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(examples.len() >= 5);
+    let pages = ["configuration", "routing", "nat", "lans"].map(|page| {
+        let path = format!("{}/../docs/{page}.md", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).expect("the page is in the tree")
+    });
+    let examples: Vec<_> = pages
+        .iter()
+        .flat_map(|page| page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()))
+        .collect();
+    assert!(examples.len() >= 9);
     for example in examples {
         let has_uplink = example.contains("[uplink] ") || example.contains("[uplink]\n");
         let uplink = if has_uplink { "" } else { UPLINK };

@@ -4,11 +4,13 @@
 //! |---|---|---|
 //! | `parse` | one frame | [`parsing`] |
 //! | `configuration` | the text of a file | [`configuration`] |
-//! | `pipeline` | a [`scenario`]: frames, ports and time | [`pipeline`] |
+//! | `pipeline` | a [`scenario`]: frames, ports and time | [`pipeline`]; with routers, [`routed`] |
 
 pub mod configuration;
 pub mod device;
 pub mod joined;
 pub mod parsing;
 pub mod pipeline;
+pub mod routed;
 pub mod scenario;
+pub mod town;

@@ -1,4 +1,5 @@
-//! A whole switch, carried through a [`scenario`](crate::scenario), with every promise checked on the way.
+//! A whole switch, carried through a [`scenario`](crate::scenario), with every promise checked on the way. Scenarios
+//! with routers are carried by [`routed`](crate::routed), those without here.
 //!
 //! Two networks of three ports, the same addresses in both. In the first every address is configured and two
 //! ports are guarded; the second only learns. Each has an egress with every offload, one with some and one
@@ -20,6 +21,7 @@ use vswitch_switch::counters::PortTotals;
 use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::guard::Guard;
 use vswitch_switch::hash::Seed;
+use vswitch_switch::router::Router;
 use vswitch_switch::storm::StormLimits;
 use vswitch_switch::tables::{BridgeSettings, Network, Port, UnknownUnicast};
 use vswitch_switch::{
@@ -31,6 +33,7 @@ use vswitch_wire::{Layer3, MacAddr, Parsed, TcpHeader, UdpHeader, parse, protoco
 
 use crate::device::{Crossing, FuzzDevice, Outside};
 use crate::joined::is_made_of;
+use crate::routed;
 use crate::scenario::{self, PORTS, Settings, Step};
 
 const NETWORKS: usize = 2;
@@ -51,6 +54,9 @@ const SOME: Offloads =
 /// When the switch broke a promise.
 pub fn check(input: &[u8]) {
     let (settings, steps) = scenario::read(input);
+    if settings.is_routed() {
+        return routed::check(settings, steps);
+    }
     let mut switch = Switch::new(settings);
     for step in steps {
         switch.take(step);
@@ -95,7 +101,7 @@ thread_local! {
     static GENERATION: Cell<u32> = const { Cell::new(0) };
 }
 
-fn next_generation() -> u32 {
+pub(crate) fn next_generation() -> u32 {
     GENERATION.set(GENERATION.get().wrapping_add(1).max(1));
     GENERATION.get()
 }
@@ -115,12 +121,9 @@ struct Counts {
 
 impl Worker {
     fn new(settings: Settings) -> Self {
-        let shard = SHARDS.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
-            Shard::new(
-                Seed::new(0x5eed),
-                std::sync::Arc::new(vswitch_switch::router::Router::new(Seed::new(0x5eed), 1)),
-            )
-        });
+        let shard = SHARDS
+            .with_borrow_mut(Vec::pop)
+            .unwrap_or_else(|| Shard::new(Seed::new(0x5eed), Arc::new(Router::new(Seed::new(0x5eed), 1))));
         let mut worker = Self {
             shard,
             outsides: (0..PORTS).map(|_| Rc::default()).collect(),

@@ -13,12 +13,18 @@
 //!
 //! Numbers are big-endian and taken modulo what there is. A frame is its bytes and then `filler` × 256 bytes
 //! of a pattern, so that large frames need no large inputs. What is queued is carried by a [`Step::Wait`] and
-//! at the end.
+//! at the end. One bit of the settings says whether all this happens on networks that only bridge, or in a town.
 
 use vswitch_switch::OffloadHeader;
 
-/// How many ports there are.
+/// How many ports there are on networks that only bridge.
 pub const PORTS: usize = 6;
+
+/// How many there are in a town with routers.
+pub const TOWN_PORTS: usize = 8;
+
+/// How many networks it has.
+pub const TOWN_NETWORKS: usize = 4;
 
 /// Choices for a whole scenario, from its first byte.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +55,29 @@ impl Settings {
     pub fn has_two_workers(self) -> bool {
         self.0 & 16 != 0
     }
+
+    /// Whether it happens in a [town](crate::town), where networks have gateways and a way out.
+    pub fn is_routed(self) -> bool {
+        self.0 & 32 != 0
+    }
+
+    /// In a town: whether one network only routes, and leaves with its own addresses.
+    pub fn has_untranslated(self) -> bool {
+        self.0 & 64 != 0
+    }
+
+    /// In a town: whether the members on the parent share its MAC address.
+    pub fn shares_mac(self) -> bool {
+        self.0 & 128 != 0
+    }
+
+    fn ports(self) -> usize {
+        if self.is_routed() { TOWN_PORTS } else { PORTS }
+    }
+
+    fn networks(self) -> usize {
+        if self.is_routed() { TOWN_NETWORKS } else { 2 }
+    }
 }
 
 /// One thing that happens.
@@ -56,7 +85,7 @@ impl Settings {
 pub enum Step {
     /// A port is sent a frame.
     Frame {
-        /// Which one, below [`PORTS`].
+        /// Which one.
         port: usize,
         /// With this offload header.
         offload: OffloadHeader,
@@ -70,19 +99,19 @@ pub enum Step {
     },
     /// A network's tables are published anew, under a new generation.
     Change {
-        /// Which of the two.
+        /// Which one.
         network: usize,
     },
     /// A port's device refuses what it is to transmit from now on.
     Fail {
-        /// Which one, below [`PORTS`].
+        /// Which one.
         port: usize,
         /// 0 not at all, 1 down, 2 full, 3 refused.
         how: u8,
     },
     /// A port loses its device and gets a new one.
     Replug {
-        /// Which one, below [`PORTS`].
+        /// Which one.
         port: usize,
     },
 }
@@ -90,7 +119,8 @@ pub enum Step {
 /// Splits an input into its settings and its steps.
 pub fn read(input: &[u8]) -> (Settings, Steps<'_>) {
     let (settings, rest) = input.split_first().map_or((0, input), |(first, rest)| (*first, rest));
-    (Settings(settings), Steps(rest))
+    let settings = Settings(settings);
+    (settings, Steps { rest, settings })
 }
 
 /// Writes a step as [`read`] reads it; a frame's filler is written out.
@@ -130,7 +160,10 @@ fn low(number: usize) -> u8 {
 
 /// The steps of an input.
 #[derive(Debug)]
-pub struct Steps<'a>(&'a [u8]);
+pub struct Steps<'a> {
+    rest: &'a [u8],
+    settings: Settings,
+}
 
 impl Iterator for Steps<'_> {
     type Item = Step;
@@ -154,7 +187,7 @@ impl Iterator for Steps<'_> {
                 let (seconds, units) = (u64::from(self.byte()?), u64::from(self.byte()?));
                 Some(Step::Wait { milliseconds: seconds * 1000 + units * 4 })
             }
-            (_, 0) => Some(Step::Change { network: usize::from(self.byte()? & 1) }),
+            (_, 0) => Some(Step::Change { network: usize::from(self.byte()?) % self.settings.networks() }),
             (_, 1) => Some(Step::Fail { port: self.port()?, how: self.byte()? & 3 }),
             _ => Some(Step::Replug { port: self.port()? }),
         }
@@ -163,29 +196,29 @@ impl Iterator for Steps<'_> {
 
 impl Steps<'_> {
     fn frame(&mut self, port: u8, offload: OffloadHeader) -> Option<Step> {
-        let port = usize::from(port) % PORTS;
+        let port = usize::from(port) % self.settings.ports();
         let length = usize::from(self.word()?);
         let filler = usize::from(self.byte()?) * 256;
-        let (bytes, rest) = self.0.split_at(length.min(self.0.len()));
-        self.0 = rest;
+        let (bytes, rest) = self.rest.split_at(length.min(self.rest.len()));
+        self.rest = rest;
         let mut bytes = bytes.to_vec();
         bytes.extend((0..=u8::MAX).cycle().take(filler));
         Some(Step::Frame { port, offload, bytes })
     }
 
     fn port(&mut self) -> Option<usize> {
-        Some(usize::from(self.byte()?) % PORTS)
+        Some(usize::from(self.byte()?) % self.settings.ports())
     }
 
     fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
         Some(*first)
     }
 
     fn word(&mut self) -> Option<u16> {
-        let (first, rest) = self.0.split_first_chunk::<2>()?;
-        self.0 = rest;
+        let (first, rest) = self.rest.split_first_chunk::<2>()?;
+        self.rest = rest;
         Some(u16::from_be_bytes(*first))
     }
 }
@@ -215,5 +248,18 @@ mod tests {
         let mut input = vec![0];
         steps.iter().for_each(|step| write(step, &mut input));
         assert_eq!(read(&input).1.collect::<Vec<_>>(), steps);
+    }
+
+    #[test]
+    fn a_town_has_more_ports_and_networks() {
+        let steps = [Step::Replug { port: 7 }, Step::Change { network: 3 }];
+        let mut input = vec![32];
+        steps.iter().for_each(|step| write(step, &mut input));
+        assert_eq!(read(&input).1.collect::<Vec<_>>(), steps);
+        input[0] = 0;
+        assert_eq!(
+            read(&input).1.collect::<Vec<_>>(),
+            [Step::Replug { port: 1 }, Step::Change { network: 1 }]
+        );
     }
 }

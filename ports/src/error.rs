@@ -76,9 +76,7 @@ pub enum Error {
     },
 
     /// A tap could not be made or set up.
-    #[error(
-        "cannot {operation} the tap {name}: {cause}; an interface name has 1 to 15 bytes and must be free in its namespace"
-    )]
+    #[error("cannot {operation} the tap {name}: {cause}; {}", tap_remedy(cause))]
     Tap {
         /// What was attempted, as a verb.
         operation: &'static str,
@@ -151,6 +149,15 @@ pub enum Error {
         /// The kernel's reason.
         cause: io::Error,
     },
+}
+
+/// What may help when a tap cannot be made.
+fn tap_remedy(cause: &io::Error) -> &'static str {
+    if cause.kind() == io::ErrorKind::PermissionDenied {
+        "a tap in the host's own namespace needs root; an ordinary user can run the switch in another one: `unshare --map-root-user --net`"
+    } else {
+        "an interface name has 1 to 15 bytes and must be free in its namespace"
+    }
 }
 
 impl Error {

@@ -61,8 +61,10 @@ pub(super) struct Lan {
     pub(super) offloads: Vec<&'static str>,
     /// Keeps the host's stack where it belongs for as long as it is held.
     pub(super) stack: HostStack,
-    /// Whether the interface is there.
+    /// Whether the interface is there and used.
     pub(super) up: bool,
+    /// Why it is there and not used, as was reported.
+    pub(super) trouble: Option<String>,
 }
 
 impl Lan {
@@ -151,6 +153,11 @@ pub(super) fn open_shared(key: &LanKey, mode: Mode, workers: usize) -> Result<Op
     let name = key.interface.as_str();
     let vlan = key.vlan.map(VlanId::number);
     let link = Netlink::open()?.link(name)?;
+    if !link.up {
+        tracing::warn!(
+            "interface {name} is down, and so is its LAN until it is set up (`ip link set {name} up`)"
+        );
+    }
     let open = |side| -> Result<Vec<PortDevice>> {
         Ok(packet::open(name, workers, Options { side, vlan })?.into_iter().map(PortDevice::Packet).collect())
     };
@@ -173,10 +180,13 @@ pub(super) fn open_shared(key: &LanKey, mode: Mode, workers: usize) -> Result<Op
 /// Opens the interface that is the switch's alone from now on.
 pub(super) fn open_exclusive(uplink: &InterfaceUplink, workers: usize) -> Result<Opened> {
     let name = uplink.interface.as_str();
-    let link = Netlink::open()?.link(name)?;
+    let mut netlink = Netlink::open()?;
+    let link = netlink.link(name)?;
     // First, so that the host's stack never sees a frame we might see too.
     let exclusion = Exclusion::attach(name)?;
     let sockets = packet::open(name, workers, Options { side: Side::Exclusive, vlan: None })?;
+    // Nobody else does, now that it is ours.
+    netlink.set_up(link.index)?;
     Ok(Opened {
         wire: sockets.into_iter().map(PortDevice::Packet).collect(),
         host: None,

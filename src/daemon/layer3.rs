@@ -74,8 +74,17 @@ impl Inventory<'_> {
 
     /// Who is behind which address on a LAN.
     pub(super) fn addresses_on(&self, lan: NetworkId) -> HashMap<IpAddr, PortId> {
-        let members = self.up().filter(|(_, up)| self.networks.get(&up.attachment.network) == Some(&lan));
-        members.flat_map(|(_, up)| addresses(up.attachment).map(move |address| (address, up.port))).collect()
+        self.hosts_on(&lan).into_iter().map(|(address, host)| (address, host.port)).collect()
+    }
+
+    /// Who lives on a network.
+    fn hosts_on(&self, network: &NetworkId) -> HashMap<IpAddr, Host> {
+        let members = self.up().filter(|(_, up)| self.networks.get(&up.attachment.network) == Some(network));
+        let hosts = members.flat_map(|(_, up)| {
+            let host = Host { port: up.port, mac: up.attachment.mac_address };
+            addresses(up.attachment).map(move |address| (address, host))
+        });
+        hosts.collect()
     }
 
     fn gateway(&self, network: &model::Network) -> Gateway {
@@ -84,11 +93,10 @@ impl Inventory<'_> {
             // A prefix length of a valid subnet is a valid one.
             subnet.gateway.and_then(|gateway| IpNet::new(gateway, prefix).ok())
         });
-        let members = self.up().filter(|(_, up)| up.attachment.network == network.name);
-        let hosts = members.flat_map(|(_, up)| {
-            let host = Host { port: up.port, mac: up.attachment.mac_address };
-            addresses(up.attachment).map(move |address| (address, host))
-        });
+        // RFC 1812 §4.3.2.4: a router without an address on a network sends errors from another of its own.
+        let borrowed = self.uplink.filter(|_| network.driver.is_ipvlan_l3());
+        let borrowed =
+            borrowed.iter().flat_map(|uplink| &uplink.addresses).map(|net| IpNet::from(net.addr()));
         let advertisement = network.router_advertisements.map(|ra| Advertisement {
             managed: ra.managed,
             other: ra.other,
@@ -98,10 +106,10 @@ impl Inventory<'_> {
         });
         Gateway {
             mac: network.gateway_mac,
-            addresses: own.collect(),
+            addresses: own.chain(borrowed).collect(),
             answers_for: Vec::new(),
             routes: Fib::build(self.routes(network)),
-            hosts: hosts.collect(),
+            hosts: self.networks.get(&network.name).map(|id| self.hosts_on(id)).unwrap_or_default(),
             mtu: network.mtu,
             advertisement,
         }
@@ -127,7 +135,7 @@ impl Inventory<'_> {
     fn leads(&self, own: NetworkId, route: &model::StaticRoute) -> Route {
         match &route.via {
             RouteVia::Gateways(gateways) => through(own, gateways.iter().copied()),
-            RouteVia::Network(name) => self.into_network(name, route.destination),
+            RouteVia::Network(name) => self.lead_into(name, route.destination),
             RouteVia::Blackhole => Route::Blackhole,
             RouteVia::Unreachable => Route::Unreachable,
             RouteVia::Prohibit => Route::Prohibit,
@@ -135,7 +143,7 @@ impl Inventory<'_> {
     }
 
     /// Where another network's own table sends `destination`.
-    fn into_network(&self, name: &NetworkName, destination: IpNet) -> Route {
+    fn lead_into(&self, name: &NetworkName, destination: IpNet) -> Route {
         let (Some(network), Some(id)) = (self.config.networks.get(name), self.networks.get(name).copied())
         else {
             return Route::Unreachable;
@@ -169,7 +177,8 @@ impl Inventory<'_> {
             addresses: uplink.addresses.clone(),
             answers_for: further.collect(),
             routes: Fib::build(table.into_iter().collect()),
-            hosts: HashMap::new(),
+            // The members of a network that shares the interface.
+            hosts: self.hosts_on(&uplink.network),
             mtu: uplink.mtu,
             advertisement: None,
         }
@@ -179,9 +188,12 @@ impl Inventory<'_> {
         let nat = nat_settings(self.config);
         let own = uplink.addresses.iter().map(|net| net.addr());
         let gateways = self.config.networks.values().filter(|network| has_gateway(network));
-        let networks = gateways.clone().filter_map(|network| {
+        // An internal one has no part in it, lest its gateway's address be a way to what others publish.
+        let networks = gateways.clone().filter(|network| !network.internal).filter_map(|network| {
             let rule = NetworkNat {
                 mode: match network.nat {
+                    // Its members are the LAN's as much as those of mode l2.
+                    _ if network.driver.is_ipvlan_l3() => NatMode::Open,
                     ConfiguredNat::Masquerade => NatMode::Masquerade,
                     ConfiguredNat::None => NatMode::None,
                 },

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use vswitch_config::model::{Network, Uplink};
+use vswitch_config::model::{Attachment, Uplink};
 use vswitch_config::names::ContainerName;
 use vswitch_ports::device::PortDevice;
+use vswitch_ports::netlink::Netlink;
 use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::parent::Mode;
 use vswitch_switch::shard::{Announcement, Chore};
@@ -18,7 +19,7 @@ use vswitch_switch::{Device, NetworkId, PortId};
 use super::container::State;
 use super::lan::{self, HostStack, Lan, LanKey, LiveUplink};
 use super::layer3::{self, Inventory};
-use super::{Daemon, DaemonError, bridge_settings};
+use super::{Daemon, DaemonError, bridge_settings, guard};
 use crate::dataplane::{NewPort, Opened};
 
 /// A LAN learns nothing; these are bounds nobody reaches.
@@ -82,6 +83,7 @@ impl Daemon {
             offloads: offloads.unwrap_or_default(),
             stack,
             up: true,
+            trouble: None,
         };
         self.dataplane.set_parent(network, Some(live.parent(HashMap::new())));
         self.dataplane.attach(ports)?;
@@ -92,23 +94,63 @@ impl Daemon {
             let uplink = LiveUplink { network, port: wire, mac, mtu, addresses, routers, routes, leased };
             self.uplink = Some(uplink);
         }
-        if mode == Mode::Shared {
-            self.share_mac(&key, &live);
-        }
+        self.fit_mtus(&key, live.mtu);
         self.lans.insert(key, live);
         Ok(())
     }
 
-    /// Gives every attachment of the networks on this LAN its parent's MAC address.
-    fn share_mac(&mut self, key: &LanKey, lan: &Lan) {
-        let on_it = |network: &&Network| lan::of(network).as_ref() == Some(key);
-        let names: Vec<_> =
-            self.config.networks.values().filter(on_it).map(|network| network.name.clone()).collect();
-        for attachment in self.config.containers.values_mut().flat_map(|spec| &mut spec.attachments) {
-            if names.contains(&attachment.network) {
-                attachment.mac_address = lan.mac;
+    /// Gives members no longer packets than their parent carries.
+    fn fit_mtus(&mut self, key: &LanKey, mtu: u16) {
+        for network in self.config.networks.values_mut() {
+            if network.mtu > mtu && lan::of(network).as_ref() == Some(key) {
+                tracing::warn!("network {}: mtu {mtu}, as its parent {} has", network.name, key.interface);
+                network.mtu = mtu;
             }
         }
+    }
+
+    /// Gives every attachment that shares its parent's MAC address just that, again where the parent came back as
+    /// another.
+    pub(super) fn share_macs(&mut self) {
+        let shared = self.lans.iter().filter(|(_, lan)| lan.up && lan.mode == Mode::Shared);
+        let shared: HashMap<_, _> = shared.map(|(key, lan)| (key.clone(), lan.mac)).collect();
+        let mut changed = Vec::new();
+        for (name, spec) in &mut self.config.containers {
+            for (place, attachment) in spec.attachments.iter_mut().enumerate() {
+                let network = self.config.networks.get(&attachment.network);
+                let mac = network.and_then(lan::of).and_then(|key| shared.get(&key));
+                if let Some(mac) = mac.filter(|mac| **mac != attachment.mac_address) {
+                    attachment.mac_address = *mac;
+                    changed.push((name.clone(), place));
+                }
+            }
+        }
+        for (name, place) in changed {
+            self.change_mac(&name, place);
+        }
+    }
+
+    /// Gives the interface of an attachment that is up the MAC address that is configured by now.
+    fn change_mac(&mut self, name: &ContainerName, place: usize) {
+        let (Some(spec), Some(live)) = (self.config.containers.get(name), self.containers.get(name)) else {
+            return;
+        };
+        let attachment = spec.attachments.get(place);
+        let (Some(attachment), Some(port), Some(namespaces)) =
+            (attachment, live.ports.get(place), &live.namespaces)
+        else {
+            return;
+        };
+        let interface = attachment.interface_name.as_str();
+        let changed = namespaces.net.within(|| {
+            let mut netlink = Netlink::open()?;
+            let index = netlink.link_index(interface)?;
+            netlink.set_mac(index, attachment.mac_address.octets())
+        });
+        if let Err(error) = changed.and_then(|changed| changed) {
+            tracing::warn!("{name}: {interface} does not get its parent's new MAC address: {error}");
+        }
+        self.dataplane.set_guard(port.id, guard(attachment));
     }
 
     /// A LAN's interface is gone. Answers whether the port was one's.
@@ -119,13 +161,15 @@ impl Daemon {
             tracing::error!("interface {}: {reason}; waiting for it to come back", key.interface);
         }
         lan.stack = HostStack::default();
-        let ports = [Some(lan.wire), lan.host];
+        let (network, ports) = (lan.network, [Some(lan.wire), lan.host]);
         if self.uplink.as_ref().is_some_and(|uplink| uplink.network == lan.network) {
             self.uplink = None;
         }
         for port in ports.into_iter().flatten() {
             self.dataplane.detach(port);
         }
+        // Whoever is there when it comes back need not be who was.
+        self.dataplane.forget_neighbors(network);
         self.refresh_layer3();
         true
     }
@@ -137,19 +181,36 @@ impl Daemon {
 
     /// Opens the interfaces that are back.
     pub(super) fn watch_lans(&mut self) {
-        let missing: Vec<_> =
-            self.lans.iter().filter(|(_, lan)| !lan.up).map(|(key, _)| key.clone()).collect();
-        for key in missing {
-            let name = key.interface.clone();
-            match self.open_lan(key) {
-                Ok(()) => {
-                    tracing::info!("interface {name}: up again");
-                    self.refresh_layer3();
-                    self.announce_uplink();
-                }
-                Err(error) => tracing::debug!("{error}"),
+        let is_there = |key: &LanKey| {
+            Netlink::open().and_then(|mut netlink| netlink.link_index(key.interface.as_str())).is_ok()
+        };
+        let back: Vec<_> = self
+            .lans
+            .iter()
+            .filter(|(key, lan)| !lan.up && is_there(key))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in back {
+            let opened = self.open_lan(key.clone());
+            if opened.is_ok() {
+                tracing::info!("interface {}: up again", key.interface);
+                self.share_macs();
+                self.refresh_layer3();
+                self.announce_uplink();
+                self.announce_members(&key);
             }
+            self.report_trouble(&key, opened.err());
         }
+    }
+
+    /// Says why an interface that is back is not used, once for each reason.
+    fn report_trouble(&mut self, key: &LanKey, error: Option<DaemonError>) {
+        let Some(lan) = self.lans.get_mut(key) else { return };
+        let trouble = error.map(|error| error.to_string());
+        if let Some(trouble) = trouble.as_ref().filter(|_| lan.trouble != trouble) {
+            tracing::error!("{trouble}; trying again");
+        }
+        lan.trouble = trouble;
     }
 
     /// Tells the dataplane what there is of layer 3 now.
@@ -203,6 +264,18 @@ impl Daemon {
             let Some(network) = self.networks.get(&attachment.network) else { continue };
             for (address, mac) in layer3::announced(attachment) {
                 self.dataplane.add_chore(Chore::Announce(Announcement { network: *network, address, mac }));
+            }
+        }
+    }
+
+    /// Announces the addresses of everybody on a LAN.
+    fn announce_members(&self, key: &LanKey) {
+        let on_it = |attachment: &Attachment| {
+            self.config.networks.get(&attachment.network).and_then(lan::of).as_ref() == Some(key)
+        };
+        for (name, spec) in &self.config.containers {
+            if spec.attachments.iter().any(on_it) {
+                self.announce_addresses(name);
             }
         }
     }

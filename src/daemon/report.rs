@@ -11,13 +11,18 @@ use vswitch_config::model::{Attachment, Container, Network, NetworkMode, Uplink}
 use vswitch_config::names::ContainerName;
 use vswitch_switch::counters::PortTotals;
 
-use super::Daemon;
 use super::container::{Live, LivePort, State};
+use super::{Daemon, lan};
 use crate::api::server::{Answer, Query, Refusal};
 use crate::api::types;
 
 /// What the uplink's network is called in output.
 const UPLINK: &str = "uplink";
+
+/// Values with commas between, or what stands for none.
+fn listed(values: &[String], none: &str) -> String {
+    if values.is_empty() { none.to_owned() } else { values.join(", ") }
+}
 
 impl Daemon {
     /// Answers a question that changes nothing.
@@ -60,6 +65,16 @@ impl Daemon {
 
     /// One line per network and container, for whoever started the switch.
     pub(super) fn announce(&self) {
+        if let (Some(key), Some(uplink)) = (lan::of_uplink(&self.config.uplink), &self.uplink) {
+            let addresses: Vec<_> = uplink.addresses.iter().map(ToString::to_string).collect();
+            let routers: Vec<_> = uplink.routers.iter().map(ToString::to_string).collect();
+            tracing::info!(
+                "uplink {}: {} by router {}",
+                key.interface,
+                listed(&addresses, "no address yet"),
+                listed(&routers, "none")
+            );
+        }
         for network in self.config.networks.values() {
             let subnets: Vec<_> = network.ipam.iter().map(|ipam| ipam.subnet.to_string()).collect();
             tracing::info!("network {}: {}", network.name, subnets.join(", "));

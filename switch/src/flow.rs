@@ -7,8 +7,12 @@
 //! overwritten in time. An answer also ends after an eighth of the network's ageing time, so that a busy flow
 //! walks the stages now and then and its source address stays learned without a write per frame.
 //!
-//! A new entry takes the first place of its set and the previous first moves to the second, so the pair keeps
-//! the two most recently made. Thrashing the cache costs a hostile port its own time and others a miss.
+//! Each key has two sets and is looked for in the second when it is not in the first. A new answer takes the place of
+//! its key's last one, else one that has ended, else the first of its first set, whose answer moves to the second
+//! place. With one set per key, one in 26 of ten thousand flows in turn would share it with two others and never be
+//! found; with two, next to none. Thrashing the cache costs a hostile port its own time and others a miss.
+
+use std::fmt;
 
 use vswitch_wire::Headers;
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute_ref};
@@ -88,6 +92,7 @@ impl Current {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Entry {
     made_from: Generations,
     /// The last second this answer may be given.
@@ -102,43 +107,81 @@ impl Entry {
         until: 0,
         transform: Transform { egress: PortId::FIRST, routed: None },
     };
+
+    #[inline]
+    fn holds(&self, now: u32, current: &Current) -> bool {
+        self.made_from == current.of(&self.transform) && now <= self.until
+    }
+}
+
+/// A flow and its answer: two cache lines, next to each other.
+#[derive(Clone, Copy)]
+struct Way {
+    key: FlowKey,
+    entry: Entry,
 }
 
 /// See the [module](self).
-#[derive(Debug)]
 pub struct FlowCache {
-    keys: Vec<[u64; 8]>,
-    entries: Vec<Entry>,
+    ways: Vec<Way>,
     seed: Seed,
 }
 
-/// A place found by [`FlowCache::place`], to look up and insert without hashing twice.
-#[derive(Clone, Copy, Debug)]
-pub struct Place(usize);
+impl fmt::Debug for FlowCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowCache").field("ways", &self.ways.len()).finish_non_exhaustive()
+    }
+}
+
+/// A place found by [`FlowCache::place`], to look up and insert without hashing twice: where a key's two sets begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    first: u32,
+    second: u32,
+}
+
+impl Place {
+    #[inline]
+    fn ways(self) -> [usize; 4] {
+        let (first, second) = (self.first as usize, self.second as usize);
+        [first, first + 1, second, second + 1]
+    }
+}
 
 impl FlowCache {
     /// A cache of `flows` entries, rounded up to a power of two, at least two.
     pub fn new(flows: usize, seed: Seed) -> Self {
         let size = flows.next_power_of_two().max(2);
-        Self { keys: vec![[0; 8]; size], entries: vec![Entry::NEVER; size], seed }
+        let never = Way { key: FlowKey::new(Headers::default(), PortId::FIRST), entry: Entry::NEVER };
+        Self { ways: vec![never; size], seed }
     }
 
-    /// The set a key belongs to.
+    /// The sets a key belongs to.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "masked to the table's size")]
     pub fn place(&self, key: &FlowKey) -> Place {
-        Place(self.seed.hash_words(key.words()) as usize & (self.entries.len() - 1) & !1)
+        let hash = self.seed.hash_words(key.words());
+        let set = |hash: u64| (hash as usize & (self.ways.len() - 1) & !1) as u32;
+        Place { first: set(hash), second: set(hash >> 32) }
+    }
+
+    /// Reads a little of what a lookup in this place reads, so that it is at hand when it comes to that. The answer
+    /// means nothing, but has to be used for the reading to be done.
+    #[inline]
+    #[must_use]
+    pub fn touch(&self, place: Place) -> u64 {
+        let way = &self.ways[place.first as usize];
+        way.key.words()[0] ^ u64::from(way.entry.until)
     }
 
     /// The answer for `key`, if one was made from tables of these generations and has not ended.
     #[inline]
     pub fn lookup(&self, place: Place, key: &FlowKey, now: u32, current: &Current) -> Option<&Transform> {
         let words = key.words();
-        for way in [place.0, place.0 + 1] {
-            let entry = &self.entries[way];
-            let made_today = entry.made_from == current.of(&entry.transform);
-            if made_today && now <= entry.until && same(&self.keys[way], words) {
-                return Some(&entry.transform);
+        for way in place.ways() {
+            let way = &self.ways[way];
+            if way.entry.holds(now, current) && same(way.key.words(), words) {
+                return Some(&way.entry.transform);
             }
         }
         None
@@ -146,7 +189,7 @@ impl FlowCache {
 
     /// Forgets every answer.
     pub fn forget_all(&mut self) {
-        self.entries.fill(Entry::NEVER);
+        self.ways.iter_mut().for_each(|way| way.entry = Entry::NEVER);
     }
 
     /// Keeps an answer, made from tables of these generations, until the second `until`.
@@ -155,17 +198,19 @@ impl FlowCache {
         place: Place,
         key: &FlowKey,
         current: &Current,
+        now: u32,
         until: u32,
         transform: Transform,
     ) {
-        let made_from = current.of(&transform);
-        let (first, second) = (place.0, place.0 + 1);
-        if self.keys[first] != *key.words() {
-            self.keys[second] = self.keys[first];
-            self.entries[second] = self.entries[first];
-            self.keys[first] = *key.words();
-        }
-        self.entries[first] = Entry { made_from, until, transform };
+        let entry = Entry { made_from: current.of(&transform), until, transform };
+        let ways = place.ways();
+        let its_own = ways.into_iter().find(|way| same(self.ways[*way].key.words(), key.words()));
+        let over = || ways.into_iter().find(|way| !self.ways[*way].entry.holds(now, current));
+        let way = its_own.or_else(over).unwrap_or_else(|| {
+            self.ways[ways[1]] = self.ways[ways[0]];
+            ways[0]
+        });
+        self.ways[way] = Way { key: *key, entry };
     }
 }
 
@@ -203,7 +248,7 @@ mod tests {
         let mut cache = FlowCache::new(64, Seed::new(3));
         let place = cache.place(&key(1));
         let transform = Transform { egress: PortId::new(9).unwrap(), routed: None };
-        cache.insert(place, &key(1), &NOW, 10, transform);
+        cache.insert(place, &key(1), &NOW, 1, 10, transform);
         assert_eq!(cache.lookup(place, &key(1), 10, &NOW), Some(&transform));
         assert_eq!(cache.lookup(place, &key(1), 11, &NOW), None);
         assert_eq!(cache.lookup(place, &key(1), 10, &bridged(Generations { tables: 2, ..MADE })), None);
@@ -223,7 +268,7 @@ mod tests {
                 let place = cache.place(&key(n));
                 if insert {
                     let transform = Transform { egress: PortId::new(egress).unwrap(), routed: None };
-                    cache.insert(place, &key(n), &NOW, 10, transform);
+                    cache.insert(place, &key(n), &NOW, 1, 10, transform);
                     told.insert(n, transform);
                     prop_assert_eq!(cache.lookup(place, &key(n), 1, &NOW), Some(&transform));
                 } else if let Some(answer) = cache.lookup(place, &key(n), 1, &NOW) {

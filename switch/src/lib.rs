@@ -14,11 +14,11 @@
 //! | a known flow is answered from the cache | [`flow`] |
 //! | the guard refuses spoofed sources | [`guard`] |
 //! | the gateway answers what is asked of it | [`gateway`] |
-//! | a packet's way on is looked up | [`route`], [`neighbor`] |
-//! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`] |
-//! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`] |
-//! | connections are tracked and translated | [`conntrack`], [`nat`] |
+//! | the bridge learns and looks up | [`bridge`], [`fdb`], [`storm`], [`parent`] |
+//! | a packet for the gateway walks the stages of layer 3 | [`router`], [`stage`] |
 //! | later fragments get the ports of their first | [`fragment`] |
+//! | connections are tracked and translated | [`conntrack`], [`nat`] |
+//! | its way on is looked up | [`route`], [`neighbor`] |
 //! | addresses, ports and hops are rewritten | [`rewrite`], [`quoted`], [`clamp`] |
 //! | the verdict is counted | [`verdict`], [`drop_reason`], [`counters`] |
 //! | same-flow neighbours become super-frames | [`coalesce`] |

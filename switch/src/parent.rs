@@ -88,19 +88,25 @@ impl Parent {
         }
     }
 
-    /// Whether a frame's source may be heard on `ingress`: our own stations' are heard from the wire only where a
-    /// switch sends frames back, or where the host shares their MAC address.
+    /// Whether a frame's source may be heard on `ingress`. Members are heard from the wire only where a switch sends
+    /// their frames back; the parent never is, since what it sends to members reaches them without the LAN.
     ///
     /// # Errors
     /// [`DropReason::StaticMacElsewhere`].
     pub fn admit(&self, network: &Network, ingress: PortId, source: MacAddr) -> Result<(), DropReason> {
-        let home = network.static_macs.get(&source);
-        let foreign = home.is_some_and(|home| *home != ingress);
-        let reflected = ingress == self.wire && self.mode == Mode::Vepa;
-        if foreign && !reflected && self.mode != Mode::Shared {
-            return Err(DropReason::StaticMacElsewhere);
-        }
-        Ok(())
+        let at_home = match network.static_macs.get(&source) {
+            _ if source == self.mac => {
+                Some(ingress) == self.host || self.mode == Mode::Shared && self.is_member(ingress)
+            }
+            Some(home) => *home == ingress || ingress == self.wire && self.mode == Mode::Vepa,
+            None => true,
+        };
+        if at_home { Ok(()) } else { Err(DropReason::StaticMacElsewhere) }
+    }
+
+    /// Behind which port a station is that the switch itself sends to: whoever is not a member is on the wire.
+    pub fn port_of(&self, network: &Network, station: MacAddr) -> PortId {
+        network.static_macs.get(&station).copied().unwrap_or(self.wire)
     }
 
     fn station(&self, network: &Network, headers: &Headers) -> Option<PortId> {
@@ -236,5 +242,30 @@ mod tests {
         assert_eq!(admit(Mode::Bridge, mac(2)), Err(DropReason::StaticMacElsewhere));
         assert_eq!(admit(Mode::Bridge, LAN), Ok(()));
         assert_eq!(admit(Mode::Vepa, mac(2)), Ok(()));
+        for mode in [Mode::Bridge, Mode::Private, Mode::Vepa, Mode::Passthru, Mode::Shared] {
+            assert_eq!(
+                admit(mode, PARENT),
+                Err(DropReason::StaticMacElsewhere),
+                "{mode:?}: sent back or forged"
+            );
+        }
+    }
+
+    #[test]
+    fn the_parents_mac_address_is_the_hosts_and_where_it_is_shared_the_members() {
+        let admit = |mode, ingress| {
+            let network = lan(mode);
+            network.parent.as_ref().unwrap().admit(&network, port(ingress), PARENT)
+        };
+        assert_eq!((admit(Mode::Bridge, 1), admit(Mode::Shared, 1)), (Ok(()), Ok(())));
+        assert_eq!(admit(Mode::Bridge, 2), Err(DropReason::StaticMacElsewhere));
+        assert_eq!(admit(Mode::Shared, 2), Ok(()));
+    }
+
+    #[test]
+    fn who_is_not_a_member_is_on_the_wire() {
+        let network = lan(Mode::Bridge);
+        let parent = network.parent.as_ref().unwrap();
+        assert_eq!((parent.port_of(&network, mac(3)), parent.port_of(&network, LAN)), (port(3), port(0)));
     }
 }

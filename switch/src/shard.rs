@@ -13,6 +13,7 @@
 //! a port or network is attached; `service` allocates nothing.
 
 mod chores;
+mod deciding;
 mod routing;
 mod transmit;
 
@@ -21,15 +22,14 @@ use std::sync::Arc;
 use self::chores::Chores;
 pub use self::chores::{Announcement, Chore};
 
-use vswitch_wire::{Headers, MacAddr, Parsed, parse};
+use vswitch_wire::{Headers, MacAddr, Parsed};
 
-use crate::bridge::Stages;
 use crate::coalesce::{Coalescer, Offer};
 use crate::counters::{NetworkCounters, PortCounters};
 use crate::device::{BATCH_FRAMES, Device, DeviceError, Received};
 use crate::drop_reason::DropReason;
 use crate::fdb::{Fdb, FdbEntry};
-use crate::flow::{Current, FlowCache, FlowKey, Generations, Place, Transform};
+use crate::flow::{Current, FlowCache, FlowKey, Place};
 use crate::fragment::Leaving;
 use crate::frame::{Frame, Pool};
 use crate::gateway::limit::ReplyLimit;
@@ -38,14 +38,12 @@ use crate::id::{NetworkId, PortId};
 use crate::neighbor::Held;
 use crate::parent::Parent;
 use crate::router::Router;
-use crate::router::hearing::GatewayStage;
 use crate::storm::Storm;
-use crate::tables::{BridgeSettings, Port, Tables};
+use crate::tables::{BridgeSettings, Tables};
 use crate::time::Time;
-use crate::verdict::Verdict;
 
-/// Flows a worker remembers.
-const FLOWS: usize = 16 * 1024;
+/// Flows a worker remembers: twenty thousand are found in it at nearly no loss, see [`flow`](crate::flow). 8 MiB.
+const FLOWS: usize = 64 * 1024;
 
 /// FDB slots looked at per call of [`Shard::expire`] and network.
 const EXPIRE_SLOTS: usize = 4096;
@@ -113,6 +111,10 @@ pub struct Shard<D> {
     batch: Vec<Frame>,
     /// What parsing found of each frame of the batch.
     parsed: Vec<Parsed>,
+    /// The place of each in the flow cache; none when it was dropped at the first look.
+    places: Vec<Option<Place>>,
+    /// Nothing but a place where the touches of flow cache places end, so that they are made.
+    touched: u64,
     coalescer: Coalescer,
     heard: Vec<Heard>,
     router: Arc<Router>,
@@ -152,6 +154,8 @@ impl<D: Device> Shard<D> {
             pool,
             batch: Vec::with_capacity(BATCH_FRAMES),
             parsed: Vec::with_capacity(BATCH_FRAMES),
+            places: Vec::with_capacity(BATCH_FRAMES),
+            touched: 0,
             coalescer: Coalescer::new(),
             heard: Vec::with_capacity(HEARD),
             router,
@@ -277,174 +281,7 @@ impl<D: Device> Shard<D> {
         }
         self.batch = batch;
         self.parsed.clear();
-    }
-
-    /// Decides and transmits a whole batch from one port.
-    fn carry(&mut self, tables: &Tables, ingress: PortId, batch: &mut [Frame], now: Time) {
-        let counters = match self.ports.slots.get(ingress.index()) {
-            Some(Some(slot)) => Arc::clone(&slot.counters),
-            _ => return,
-        };
-        let bytes: usize = batch.iter().map(Frame::len).sum();
-        counters.received(batch.len() as u64, bytes as u64);
-        let Some(port) = tables.port(ingress) else {
-            counters.dropped(DropReason::NoNetwork, batch.len() as u64);
-            return;
-        };
-        self.decide_all(tables, port, ingress, &counters, batch, None, now);
-    }
-
-    /// Decides every frame of a batch and transmits it. `known` is what is known of the first beyond its own bytes.
-    #[expect(clippy::too_many_arguments, reason = "everything a decision depends on is an argument")]
-    fn decide_all(
-        &mut self,
-        tables: &Tables,
-        port: &Port,
-        ingress: PortId,
-        counters: &PortCounters,
-        batch: &mut [Frame],
-        mut known: Option<Parsed>,
-        now: Time,
-    ) {
-        for index in 0..batch.len() {
-            let mut parsed = match known.take().map_or_else(|| parse(batch[index].bytes()), Ok) {
-                Ok(parsed) => parsed,
-                Err(defect) => {
-                    counters.dropped(DropReason::Malformed(defect), 1);
-                    // Keeps `parsed` in step with the batch; nobody looks at a dropped frame's.
-                    self.parsed.push(Parsed::default());
-                    continue;
-                }
-            };
-            let verdict = self
-                .decide(tables, port, ingress, &mut batch[index], &mut parsed, now)
-                .unwrap_or_else(Verdict::Drop);
-            self.parsed.push(parsed);
-            match verdict {
-                Verdict::Forward(egress) if self.reaches(tables, egress, port.network) => {
-                    self.forward(tables, egress, batch, index);
-                }
-                Verdict::Routed(egress) if self.ports.has(egress) => {
-                    self.forward(tables, egress, batch, index)
-                }
-                Verdict::Forward(_) | Verdict::Routed(_) => counters.dropped(DropReason::EgressDown, 1),
-                Verdict::Fragmented { egress, mtu } => {
-                    self.release(tables, batch);
-                    self.ports.send_fragments(egress, &mut batch[index], &self.parsed[index], mtu);
-                }
-                Verdict::Flood => {
-                    // A flood must not overtake what was held for any of its ports.
-                    self.release(tables, batch);
-                    let except = Some(ingress);
-                    self.flood(tables, port.network, except, counters, &mut batch[index], index);
-                }
-                Verdict::RoutedFlood(network) => {
-                    self.release(tables, batch);
-                    self.flood(tables, network, None, counters, &mut batch[index], index);
-                }
-                Verdict::Taken => self.send_own(tables, ingress),
-                Verdict::Held => {}
-                Verdict::Drop(reason) => {
-                    counters.dropped(reason, 1);
-                    self.send_own(tables, ingress);
-                }
-                // `decide` asks the router itself.
-                Verdict::Route => counters.dropped(DropReason::NoRoute, 1),
-            }
-        }
-        self.release(tables, batch);
-    }
-
-    /// Writes every group that is open.
-    #[inline]
-    fn release(&mut self, tables: &Tables, batch: &mut [Frame]) {
-        while let Some(group) = self.coalescer.release_any() {
-            self.ports.send_group(&group, batch, &self.parsed, tables);
-        }
-    }
-
-    /// From a parsed frame to its verdict: check, flow cache, and on a miss the stages.
-    #[inline]
-    fn decide(
-        &mut self,
-        tables: &Tables,
-        port: &Port,
-        ingress: PortId,
-        frame: &mut Frame,
-        parsed: &mut Parsed,
-        now: Time,
-    ) -> Result<Verdict, DropReason> {
-        frame.offload = frame.offload.validate(parsed, frame.len())?;
-
-        let network = tables.network(port.network).ok_or(DropReason::NoNetwork)?;
-        let Some(Some(domain)) = self.domains.get_mut(port.network.index()) else {
-            return Err(DropReason::NoNetwork);
-        };
-        let seconds = now.seconds();
-        let mut current = Current {
-            bridged: Generations { tables: network.generation, learned: domain.fdb.generation() },
-            routed: Generations {
-                tables: tables.generation(),
-                learned: self.router.epoch().wrapping_add(self.moves),
-            },
-        };
-        let key = FlowKey::new(parsed.headers, ingress);
-        let place = self.flows.place(&key);
-        if let Some(transform) = self.flows.lookup(place, &key, seconds, &current) {
-            match &transform.routed {
-                None => {
-                    domain.counters.flow_hits.add(1);
-                    return Ok(Verdict::Forward(transform.egress));
-                }
-                Some(routed)
-                    if routing::still_holds(routed, frame, parsed, self.router.activity(), seconds) =>
-                {
-                    domain.counters.flow_hits.add(1);
-                    routing::rewrite(routed, frame, parsed)?;
-                    return Ok(Verdict::Routed(transform.egress));
-                }
-                Some(_) => {}
-            }
-        }
-
-        domain.counters.flow_misses.add(1);
-        let Some(Some(slot)) = self.ports.slots.get_mut(ingress.index()) else {
-            return Err(DropReason::NoNetwork);
-        };
-        let mut stages = Stages {
-            port,
-            network,
-            fdb: &mut domain.fdb,
-            storm: &mut slot.storm,
-            counters: &domain.counters,
-            gateway: GatewayStage {
-                router: &self.router,
-                network: port.network,
-                replies: &mut slot.replies,
-                reply: &mut self.own,
-                again: &mut self.again,
-            },
-        };
-        let decision = stages.decide(ingress, frame.bytes(), parsed, now);
-        if decision.learned && self.heard.len() < HEARD {
-            self.heard.push(Heard { network: port.network, mac: parsed.headers.source, port: ingress });
-        }
-        // Learning may have moved the source, so the decision is of the generation after it.
-        let learned = domain.fdb.generation();
-        self.moves = self.moves.wrapping_add(learned.wrapping_sub(current.bridged.learned));
-        current.bridged.learned = learned;
-        current.routed.learned = self.router.epoch().wrapping_add(self.moves);
-        let flow =
-            Flow { place, key, current, until: seconds.saturating_add(network.settings.fdb.ageing / 8) };
-        match decision.verdict {
-            Verdict::Forward(egress) if decision.cacheable => {
-                let transform = Transform { egress, routed: None };
-                self.flows.insert(flow.place, &flow.key, &flow.current, flow.until, transform);
-                Ok(decision.verdict)
-            }
-            Verdict::Route => self.route(tables, port.network, ingress, frame, parsed, &flow, now),
-            verdict => Ok(verdict),
-        }
+        self.places.clear();
     }
 
     /// Whether a frame of `network` may and can leave at `egress`: what was learned may be older than the tables.

@@ -7,17 +7,22 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use vswitch_switch::fdb::FdbLimits;
 use vswitch_switch::gateway::icmp_error::{self, ErrorKind};
 use vswitch_switch::gateway::{self, Outcome};
 use vswitch_switch::hash::Seed;
 use vswitch_switch::memory::{MemoryFrame, Replay};
+use vswitch_switch::nat::{NatMode, NatRules, NetworkNat};
 use vswitch_switch::neighbor::{NeighborLimits, Neighbors, Resolution, Sighting};
 use vswitch_switch::offload::NEEDS_CHECKSUM;
-use vswitch_switch::route::{Fib, Route};
+use vswitch_switch::route::{Fib, NextHop, Route};
+use vswitch_switch::router::Router;
 use vswitch_switch::shard::Heard;
 use vswitch_switch::storm::StormLimits;
-use vswitch_switch::tables::{Advertisement, BridgeSettings, Gateway, Network, Port, Tables, UnknownUnicast};
+use vswitch_switch::tables::{
+    Advertisement, BridgeSettings, Gateway, Host, Network, Port, Tables, UnknownUnicast,
+};
 use vswitch_switch::{
     Family, NetworkCounters, NetworkId, OffloadHeader, Offloads, Pool, PortId, Shard, Time,
 };
@@ -59,7 +64,7 @@ fn carry(frames: Vec<MemoryFrame>, stations: u16, offloads: Offloads) -> (u64, A
         unknown_unicast: UnknownUnicast::Flood,
     };
     let counters = Arc::new(NetworkCounters::default());
-    let mut shard = Shard::new(Seed::new(7), Arc::new(vswitch_switch::router::Router::new(Seed::new(7), 1)));
+    let mut shard = Shard::new(Seed::new(7), Arc::new(Router::new(Seed::new(7), 1)));
     shard.open_network(network, &settings, Arc::clone(&counters));
     let mut tables = Tables::default();
     let members = ports.to_vec();
@@ -198,4 +203,92 @@ fn a_route_and_a_known_neighbour() {
         assert_eq!(neighbors.resolve(network, address, NOW), Resolution::Known(station(9)));
     });
     assert_eq!(counted.count_total, 0);
+}
+
+/// Two networks and the way out, each with one port of its number: 0 is `10.0.0.0/24`, 1 is `10.0.1.0/24` and 2 the
+/// uplink, where the rest of the world lives behind one router. Port 0 receives `frames`.
+fn routed(frames: Vec<MemoryFrame>) -> (u64, u64, Arc<NetworkCounters>) {
+    let id = |number| NetworkId::new(number).unwrap();
+    let port = |number| PortId::new(number).unwrap();
+    let mac = |network: u8| MacAddr([2, 0, 0, 0, 1, network]);
+    let settings = BridgeSettings {
+        fdb: FdbLimits { entries: 64, per_port: 64, ageing: 300 },
+        storm: StormLimits::default(),
+        unknown_unicast: UnknownUnicast::Flood,
+    };
+    let counters = Arc::new(NetworkCounters::default());
+    let mut shard = Shard::new(Seed::new(7), Arc::new(Router::new(Seed::new(7), 1024)));
+    let mut tables = Tables::default();
+    let mut devices = vec![Replay::new(frames, 64, Offloads::ALL)];
+    devices.extend([Replay::sink(CHECKSUM), Replay::sink(CHECKSUM)]);
+    let edge: IpAddr = [10, 0, 2, 9].into();
+    for (number, device) in devices.into_iter().enumerate() {
+        let last = u8::try_from(number).unwrap();
+        let connected = (0..3).map(|to| (net(&format!("10.0.{to}.0/24")), Route::Connected(id(to))));
+        let out = (net("0.0.0.0/0"), Route::Via(NextHop { network: id(2), via: edge }.into()));
+        let host = (IpAddr::from([10, 0, last, 9]), Host { port: port(number), mac: station(last.into()) });
+        let gateway = Gateway {
+            mac: mac(last),
+            addresses: vec![net(&format!("10.0.{number}.1/24"))],
+            answers_for: Vec::new(),
+            routes: Fib::build(connected.chain([out]).collect()),
+            hosts: [host].into(),
+            mtu: 1500,
+            advertisement: None,
+        };
+        let members = vec![port(number)];
+        let network = Network { members, gateway: Some(Arc::new(gateway)), ..Network::new(settings) };
+        shard.open_network(id(number), &settings, Arc::clone(&counters));
+        tables.set_network(id(number), Some(network));
+        tables.set_port(port(number), Some(Port { network: id(number), mtu: 1500, guard: None }));
+        shard.attach(port(number), device, Arc::default());
+    }
+    let subnets = vec![net("10.0.0.0/24")];
+    let rules = NatRules {
+        external: vec![[10, 0, 2, 1].into()],
+        networks: [(id(0), NetworkNat { mode: NatMode::Masquerade, subnets })].into(),
+        generation: 1,
+        ..NatRules::default()
+    };
+    tables.set_uplink(Some(id(2)), Some(Arc::new(rules)));
+
+    // The first batch makes the connections, and their tables.
+    shard.service(&tables, port(0), NOW);
+    let sent =
+        |shard: &Shard<Replay>| (1..3).map(|to| shard.device(port(to)).unwrap().sent_frames()).sum::<u64>();
+    let sent_before = sent(&shard);
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..BATCHES {
+            shard.service(&tables, port(0), NOW);
+            shard.take_heard(|_| ());
+        }
+    });
+    (counted.count_total, sent(&shard) - sent_before, counters)
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+/// A datagram of the host `10.0.0.9` to its gateway.
+fn to_gateway(source_port: u16, to: [u8; 4]) -> MemoryFrame {
+    let (source, gateway) = (station(0), MacAddr([2, 0, 0, 0, 1, 0]));
+    let from = SocketAddrV4::new([10, 0, 0, 9].into(), source_port);
+    let bytes = build::udp4(gateway, source, from, SocketAddrV4::new(to.into(), 4433), &[7; 16]);
+    MemoryFrame { bytes, offload: OffloadHeader::NONE }
+}
+
+#[test]
+fn a_routed_flow() {
+    let (allocated, sent, counters) = routed(vec![to_gateway(5000, [10, 0, 1, 9])]);
+    assert_eq!((allocated, sent), (0, FRAMES));
+    assert!(counters.flow_hits.read() >= FRAMES);
+}
+
+#[test]
+fn a_translated_flow() {
+    let frames = (0..64).map(|nth| to_gateway(5000 + nth, [198, 51, 100, 7])).collect();
+    let (allocated, sent, counters) = routed(frames);
+    assert_eq!((allocated, sent), (0, FRAMES));
+    assert!(counters.flow_hits.read() >= FRAMES);
 }

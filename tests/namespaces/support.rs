@@ -5,11 +5,16 @@ pub(crate) mod user;
 
 pub(crate) mod dhcp_server;
 pub(crate) mod frames;
+pub(crate) mod icmp;
+pub(crate) mod lan;
 pub(crate) mod leftovers;
 pub(crate) mod named_netns;
 pub(crate) mod place;
 pub(crate) mod sockets;
+pub(crate) mod stations;
 pub(crate) mod switch;
+pub(crate) mod talk;
+pub(crate) mod world;
 
 use std::time::{Duration, Instant};
 

@@ -38,7 +38,7 @@ pub use icmp::IcmpHeader;
 pub use ipv4::{Ipv4Header, ipv4_header_checksum_ok};
 pub use ipv6::Ipv6Header;
 pub use mac::{InvalidMac, MacAddr};
-pub use parse::{Fragment, Headers, Layer3, Malformed, Parsed, parse};
+pub use parse::{Fragment, Headers, Layer3, Malformed, Parsed, parse, parse_into};
 pub use tcp::TcpHeader;
 pub use udp::UdpHeader;
 pub use vlan::{InvalidVlanId, Tci, VlanId, VlanTag};

@@ -208,10 +208,20 @@ pub struct Parsed {
 /// The first [`Malformed`] defect on the way from the front to the transport header.
 #[inline]
 pub fn parse(frame: &[u8]) -> Result<Parsed, Malformed> {
+    let mut parsed = Parsed::default();
+    parse_into(frame, &mut parsed)?;
+    Ok(parsed)
+}
+
+/// As [`parse`], to the place where it is to be: moving a `Parsed` that has just been written costs 4 ns, because the
+/// processor cannot read as words what it has not yet done writing as bytes. After an error `parsed` is as it was.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_into(frame: &[u8], parsed: &mut Parsed) -> Result<(), Malformed> {
     let (ethernet, packet) = EthernetHeader::ref_from_prefix(frame).map_err(|_| Malformed::FrameTooShort)?;
     let mut link = Link {
-        destination: ethernet.destination,
-        source: ethernet.source,
+        ethernet,
         ethertype: EtherType(ethernet.ethertype.get()),
         tci: 0,
         flags: 0,
@@ -219,12 +229,13 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, Malformed> {
     };
     let packet = if link.ethertype.is_tag() { vlan(packet, &mut link)? } else { packet };
     match link.ethertype {
-        EtherType::IPV4 => ipv4::parse(packet, link),
-        EtherType::IPV6 => ipv6::parse(packet, link),
-        EtherType::ARP => arp(packet, link),
+        EtherType::IPV4 => ipv4::parse(packet, link, parsed),
+        EtherType::IPV6 => ipv6::parse(packet, link, parsed),
+        EtherType::ARP => arp(packet, link, parsed),
         _ => {
             let end = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-            Ok(link.carrying(Network { end, ..Network::default() }, Transport::default()))
+            link.carries(Network { end, ..Network::default() }, Transport::default(), parsed);
+            Ok(())
         }
     }
 }
@@ -234,9 +245,9 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, Malformed> {
 
 /// What Ethernet and the VLAN tag say.
 #[derive(Clone, Copy)]
-struct Link {
-    destination: MacAddr,
-    source: MacAddr,
+struct Link<'a> {
+    /// With the addresses, which stay where they are until the end.
+    ethernet: &'a EthernetHeader,
     ethertype: EtherType,
     tci: u16,
     flags: u8,
@@ -265,36 +276,56 @@ struct Transport {
     tcp_flags: u8,
 }
 
-impl Link {
+/// [`Headers`], with both stations' addresses in words: copied as addresses, through the stack in pieces of four and two
+/// bytes, they cost 4 ns.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct InWords {
+    stations: [u32; 3],
+    ethertype: EtherType,
+    tci: u16,
+    source_ip: [u8; 16],
+    destination_ip: [u8; 16],
+    source_port: u16,
+    destination_port: u16,
+    protocol: u8,
+    layer3: Layer3,
+    fragment: Fragment,
+    flags: u8,
+}
+
+impl Link<'_> {
     #[inline(always)]
-    fn carrying(self, network: Network, transport: Transport) -> Parsed {
-        Parsed {
-            headers: Headers {
-                destination: self.destination,
-                source: self.source,
-                ethertype: self.ethertype,
-                tci: self.tci,
-                source_ip: network.source_ip,
-                destination_ip: network.destination_ip,
-                source_port: transport.source_port,
-                destination_port: transport.destination_port,
-                protocol: network.protocol,
-                layer3: network.layer3,
-                fragment: network.fragment,
-                flags: self.flags | network.flags,
-            },
+    fn carries(self, network: Network, transport: Transport, parsed: &mut Parsed) {
+        let ethernet: &[u8; EthernetHeader::LENGTH] = zerocopy::transmute_ref!(self.ethernet);
+        let [stations @ .., _, _] = ethernet;
+        let headers = InWords {
+            stations: zerocopy::transmute!(*stations),
+            ethertype: self.ethertype,
+            tci: self.tci,
+            source_ip: network.source_ip,
+            destination_ip: network.destination_ip,
+            source_port: transport.source_port,
+            destination_port: transport.destination_port,
+            protocol: network.protocol,
+            layer3: network.layer3,
+            fragment: network.fragment,
+            flags: self.flags | network.flags,
+        };
+        *parsed = Parsed {
+            headers: zerocopy::transmute!(headers),
             layer3_offset: self.layer3_offset,
             layer4_offset: transport.layer4_offset,
             payload_offset: transport.payload_offset,
             tcp_flags: transport.tcp_flags,
             layer3_end: network.end,
-        }
+        };
     }
 }
 
 /// Parses one tag and answers what is behind it.
 #[inline(always)]
-fn vlan<'a>(behind: &'a [u8], link: &mut Link) -> Result<&'a [u8], Malformed> {
+fn vlan<'a>(behind: &'a [u8], link: &mut Link<'_>) -> Result<&'a [u8], Malformed> {
     let (tag, packet) = VlanTag::ref_from_prefix(behind).map_err(|_| Malformed::VlanTruncated)?;
     let service = if link.ethertype == EtherType::QINQ { Headers::SERVICE_TAG } else { 0 };
     link.flags = Headers::TAGGED | service;
@@ -305,7 +336,7 @@ fn vlan<'a>(behind: &'a [u8], link: &mut Link) -> Result<&'a [u8], Malformed> {
 }
 
 #[inline]
-fn arp(packet: &[u8], link: Link) -> Result<Parsed, Malformed> {
+fn arp(packet: &[u8], link: Link<'_>, parsed: &mut Parsed) -> Result<(), Malformed> {
     let (arp, _) = ArpPacket::ref_from_prefix(packet).map_err(|_| Malformed::ArpTruncated)?;
     if !arp.is_ethernet_ipv4() {
         return Err(Malformed::ArpNotEthernetIpv4);
@@ -318,7 +349,8 @@ fn arp(packet: &[u8], link: Link) -> Result<Parsed, Malformed> {
         end: u32::from(link.layer3_offset) + 28,
         ..Network::default()
     };
-    Ok(link.carrying(network, Transport::default()))
+    link.carries(network, Transport::default(), parsed);
+    Ok(())
 }
 
 /// An IPv4 address in the 16 bytes that have room for either version.

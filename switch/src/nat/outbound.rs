@@ -29,7 +29,8 @@ impl Nat {
             return Ok(passage);
         }
         begins(packet)?;
-        let mode = rules.networks.mode(network).ok_or(DropReason::NoRoute)?;
+        let remote = tuple.destination.address.ip(tuple.family);
+        let mode = rules.mode_towards(network, remote).ok_or(DropReason::NoRoute)?;
         let turns = self.turns(rules, packet)?;
         self.admit(rules, owner, tuple.protocol, None, now)?;
         let sender = Sender {
@@ -86,7 +87,7 @@ impl Nat {
             let public = Endpoint { address: entry.external.into(), port: sender.inside.port };
             return Ok((Kind::OneToOne, None, public));
         }
-        if mode == NatMode::None {
+        if mode != NatMode::Masquerade {
             return Ok((Kind::Routed, None, sender.inside));
         }
         if !has_ports(sender.protocol) {

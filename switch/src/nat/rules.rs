@@ -101,6 +101,8 @@ pub enum NatMode {
     Masquerade,
     /// As they are. From outside, only published container ports are reachable, and these containers by ping.
     None,
+    /// As they are, and everything is reachable from outside: no connections are kept.
+    Open,
 }
 
 /// A network that has a way out.
@@ -117,6 +119,7 @@ pub struct NetworkNat {
 pub struct NatNetworks {
     modes: Vec<Option<NatMode>>,
     routed: Vec<(IpNet, NetworkId)>,
+    open: Vec<IpNet>,
 }
 
 impl NatNetworks {
@@ -128,8 +131,10 @@ impl NatNetworks {
                 all.modes.resize(network.index() + 1, None);
             }
             all.modes[network.index()] = Some(nat.mode);
-            if nat.mode == NatMode::None {
-                all.routed.extend(nat.subnets.into_iter().map(|subnet| (subnet, network)));
+            match nat.mode {
+                NatMode::Masquerade => {}
+                NatMode::None => all.routed.extend(nat.subnets.into_iter().map(|subnet| (subnet, network))),
+                NatMode::Open => all.open.extend(nat.subnets),
             }
         }
         all.routed.sort_by_key(|(subnet, network)| (std::cmp::Reverse(subnet.prefix_len()), *network));
@@ -210,6 +215,13 @@ impl NatRules {
             || self.one_to_one.of_external(address).is_some()
     }
 
+    /// How a network's packets to an address leave. A hairpin's recipient sees an external source (RFC 4787 REQ-9a)
+    /// also if the network is not translated: on that very network, answers would go past the switch otherwise.
+    pub(super) fn mode_towards(&self, network: NetworkId, remote: IpAddr) -> Option<NatMode> {
+        let mode = self.networks.mode(network)?;
+        Some(if self.is_own(remote) { NatMode::Masquerade } else { mode })
+    }
+
     /// The published port that a tuple is for, and the container's endpoint. What is published on any address is not
     /// on 1:1 ones, which are somebody's own.
     pub(super) fn published_to(
@@ -229,6 +241,11 @@ impl NatRules {
     /// (a hairpin), or to a network whose addresses are not translated.
     pub(super) fn leads_inside(&self, address: IpAddr) -> bool {
         self.is_own(address) || self.networks.routed(address).is_some()
+    }
+
+    /// Whether packets from and to this address pass without a connection.
+    pub fn is_open(&self, address: IpAddr) -> bool {
+        self.networks.open.iter().any(|subnet| subnet.contains(&address))
     }
 
     /// The addresses that dynamic mappings may use.

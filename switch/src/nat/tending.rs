@@ -72,8 +72,8 @@ impl Nat {
 
     /// Whether a connection could still be made as it is.
     fn allowed(&self, rules: &NatRules, connection: &Connection) -> bool {
-        let Connection { family, protocol, inside, public, network, .. } = *connection;
-        let mode = rules.networks.mode(network);
+        let Connection { family, protocol, inside, public, remote, network, .. } = *connection;
+        let mode = rules.mode_towards(network, remote.address.ip(family));
         match connection.kind {
             Kind::Mapped => {
                 mode == Some(NatMode::Masquerade) && self.mappings.usable(rules, connection.mapping)
@@ -90,7 +90,7 @@ impl Nat {
                 })
             }
             Kind::Routed => {
-                mode == Some(NatMode::None)
+                mode.is_some_and(|mode| mode != NatMode::Masquerade)
                     && (connection.initiator == Side::Inside || self.reachable(rules, family, connection))
             }
         }

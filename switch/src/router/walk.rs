@@ -127,18 +127,20 @@ impl Walk<'_> {
         self.reverse_path(family, &source)?;
 
         let outside = self.tables.uplink() == Some(self.network);
-        let nated = match self.tables.nat().filter(|rules| outside || rules.is_own(destination.ip(family))) {
-            Some(rules) => self
-                .translate(rules, frame, parsed)
-                .map_err(|stop| self.or_local(stop, destination.ip(family)))?,
-            None if self.is_own(destination.ip(family)) => return Err(Stop::Local),
+        let (from, to) = (source.ip(family), destination.ip(family));
+        let translates = |rules: &&NatRules| rules.is_own(to) || outside && !rules.is_open(to);
+        let nated = match self.tables.nat().filter(translates) {
+            Some(rules) => self.translate(rules, frame, parsed).map_err(|stop| self.or_local(stop, to))?,
+            None if self.is_own(to) => return Err(Stop::Local),
             None => Nated { cacheable: true, ..Nated::default() },
         };
         let (network, via) = self.route(family, &parsed.headers, &nated)?;
         let hairpin = nated.to.is_some();
         self.isolation(network, hairpin)?;
         let nated = match self.tables.nat() {
-            Some(rules) if !outside && !hairpin && self.tables.uplink() == Some(network) => {
+            Some(rules)
+                if !outside && !hairpin && self.tables.uplink() == Some(network) && !rules.is_open(from) =>
+            {
                 self.translate(rules, frame, parsed)?
             }
             _ => nated,
@@ -164,9 +166,11 @@ impl Walk<'_> {
     /// A packet for one of our own addresses that no connection and no published port wants is for the gateway.
     fn or_local(&self, stop: Stop, destination: IpAddr) -> Stop {
         match stop {
-            Stop::Drop(DropReason::NotPublished | DropReason::NoTransport) if self.is_own(destination) => {
-                Stop::Local
-            }
+            Stop::Drop(reason) if self.is_own(destination) => match reason {
+                // The last: nothing is published to a network without a way out.
+                DropReason::NotPublished | DropReason::NoTransport | DropReason::NoRoute => Stop::Local,
+                other => other.into(),
+            },
             other => other,
         }
     }

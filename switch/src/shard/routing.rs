@@ -16,6 +16,7 @@ use crate::gateway::{Outcome, announce, echo, reset};
 use crate::id::{NetworkId, PortId};
 use crate::neighbor::Held;
 use crate::offload::OffloadHeader;
+use crate::parent::Parent;
 use crate::router::walk::{Stop, Walk, Way};
 use crate::tables::{Gateway, Tables};
 use crate::time::Time;
@@ -145,7 +146,7 @@ impl<D: Device> Shard<D> {
             let routed = Routed { hop: way.hop, mtu: way.mtu, translation, connection: way.connection };
             let until = flow.until.min(now.seconds().saturating_add(ROUTED_FLOW_LASTS));
             let transform = Transform { egress, routed: Some(routed) };
-            self.flows.insert(flow.place, &flow.key, &flow.current, until, transform);
+            self.keep(flow, until, transform, now);
         }
         Ok(Verdict::Routed(egress))
     }
@@ -154,6 +155,9 @@ impl<D: Device> Shard<D> {
     fn station(&self, tables: &Tables, way: &Way, now: Time) -> Option<PortId> {
         let network = tables.network(way.network)?;
         let mac = way.hop.destination;
+        if let Some(parent) = &network.parent {
+            return Some(parent.port_of(network, mac));
+        }
         let learned = || self.domains.get(way.network.index())?.as_ref()?.fdb.lookup(mac, now.seconds());
         network.static_macs.get(&mac).copied().or_else(learned).or(match network.members[..] {
             [only] => Some(only),
@@ -244,12 +248,16 @@ impl<D: Device> Shard<D> {
         self.own.clear();
     }
 
-    /// Sends what the gateway has written to every port of a network.
+    /// Sends what has been written to every port of a network, as if whoever it speaks for had sent it.
     pub(super) fn send_own_to_all(&mut self, tables: &Tables, network: NetworkId) {
-        let members = tables.network(network).map_or(&[][..], |network| &network.members);
-        if let Ok(parsed) = parse(self.own.bytes()) {
-            for member in members {
-                self.ports.send(*member, &mut self.own, &parsed, tables);
+        if let (Some(network), Ok(parsed)) = (tables.network(network), parse(self.own.bytes())) {
+            let source = parsed.headers.source;
+            let speaker = network.static_macs.get(&source).copied();
+            for member in network.members.iter().copied().filter(|member| Some(*member) != speaker) {
+                let copied = |parent: &Parent| parent.copies_to(network, speaker, source, member);
+                if network.parent.as_ref().is_none_or(copied) {
+                    self.ports.send(member, &mut self.own, &parsed, tables);
+                }
             }
         }
         self.own.clear();
@@ -257,10 +265,10 @@ impl<D: Device> Shard<D> {
 
     /// Asks a network who has an address.
     pub(super) fn ask(&mut self, tables: &Tables, network: NetworkId, address: std::net::IpAddr) {
-        if let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref()) {
-            if announce::ask(gateway, address, None, &mut self.own) {
-                self.send_own_to_all(tables, network);
-            }
+        if let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref())
+            && announce::ask(gateway, address, None, &mut self.own)
+        {
+            self.send_own_to_all(tables, network);
         }
     }
 
@@ -284,7 +292,7 @@ impl<D: Device> Shard<D> {
         known: Option<Parsed>,
         now: Time,
     ) {
-        let (Some(port), Some(mut frame)) = (tables.port(ingress), self.pool.take()) else { return };
+        let Some(mut frame) = self.pool.take() else { return };
         let Some(Some(slot)) = self.ports.slots.get(ingress.index()) else {
             return self.pool.put(frame);
         };
@@ -294,7 +302,7 @@ impl<D: Device> Shard<D> {
         self.gathered = known.is_some();
         let mut batch = std::mem::take(&mut self.batch);
         batch.push(frame);
-        self.decide_all(tables, port, ingress, &counters, &mut batch, known, now);
+        self.decide_all(tables, ingress, &counters, &mut batch, known, now);
         self.gathered = false;
         self.recycle(batch);
     }

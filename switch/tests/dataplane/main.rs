@@ -11,5 +11,6 @@ mod bed;
 mod bridge;
 mod coalescing;
 mod isolation;
+mod parent;
 mod traffic;
 mod verdicts;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use vswitch_switch::DropReason;
-use vswitch_switch::nat::{OneToOne, OneToOnes};
+use vswitch_switch::nat::{NatMode, NatNetworks, NetworkNat, OneToOne, OneToOnes};
 use vswitch_wire::{IcmpHeader, Ipv4Header, TcpHeader, build, parse, protocol};
 use zerocopy::IntoBytes;
 
@@ -230,4 +230,27 @@ fn tcp_is_followed_from_its_first_segment_to_its_last() {
     assert_eq!((to, source(&frame)), (EDGE.port, at(OWN, 5000)));
     assert!(checksums_ok(&frame));
     assert_eq!(parse(&frame).unwrap().tcp_flags, TcpHeader::SYN);
+}
+
+/// As behind ipvlan in mode l3: the outside has a route, and either side may begin.
+#[test]
+fn an_open_network_is_routed_and_nothing_is_kept() {
+    let mut town = Town::new();
+    let subnets = vec!["10.0.0.0/24".parse().unwrap(), "fd00:0::/64".parse().unwrap()];
+    town.rules.networks = NatNetworks::new([(id(FRONT), NetworkNat { mode: NatMode::Open, subnets })]);
+    town.apply_rules();
+    let (alice, far) = (at(ALICE.four, 5000), at(FAR, 53));
+    for _ in 0..3 {
+        let (out, frame) = town.one(&ALICE, udp(&ALICE, 5000, far));
+        assert_eq!((out, source(&frame), destination(&frame)), (EDGE.port, alice, far));
+        let (back, frame) = town.one(&EDGE, udp_from(&EDGE, far, alice));
+        assert_eq!((back, source(&frame), destination(&frame)), (ALICE.port, far, alice));
+        let stranger = at([198, 51, 100, 8], 9);
+        let (back, frame) = town.one(&EDGE, udp_from(&EDGE, stranger, at(BOB.four, 7)));
+        assert_eq!((back, source(&frame)), (BOB.port, stranger));
+    }
+    assert!(town.router.nat().is_empty());
+    // Its neighbour is behind NAT as before.
+    let (reason, _) = town.dropped(&EDGE, udp_from(&EDGE, far, at(CAROL.four, 7)));
+    assert_eq!(reason, DropReason::NotPublished);
 }

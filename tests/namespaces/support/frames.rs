@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
+use vswitch_ports::netns::NetNs;
+
 use super::switch::Switch;
 
 pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
@@ -38,19 +40,28 @@ pub(crate) fn inject<'a>(
     container: &str,
     frames: impl IntoIterator<Item = (usize, &'a [u8])>,
 ) {
+    inject_at(&switch.netns(container), "eth0", frames);
+}
+
+/// Sends each frame so many times from an interface.
+pub(crate) fn inject_at<'a>(
+    netns: &NetNs,
+    interface: &str,
+    frames: impl IntoIterator<Item = (usize, &'a [u8])>,
+) {
     let mut lines = String::new();
     for (count, frame) in frames {
         let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         lines.push_str(&format!("{count} {hex}\n"));
     }
-    let sent = switch.within(container, || {
+    let sent = netns.within(|| {
         let mut perl = Command::new("perl");
-        let mut perl = perl.args(["-e", SENDER, "eth0"]).stdin(Stdio::piped()).spawn()?;
+        let mut perl = perl.args(["-e", SENDER, interface]).stdin(Stdio::piped()).spawn()?;
         // Closes its standard input, so that it ends.
         let written = perl.stdin.take().unwrap().write_all(lines.as_bytes());
         perl.wait().and_then(|status| written.map(|()| status))
     });
-    assert!(sent.unwrap().success(), "frames are sent");
+    assert!(sent.unwrap().unwrap().success(), "frames are sent");
 }
 
 /// An Ethernet frame.

@@ -160,6 +160,19 @@ impl Switch {
         fs::read_to_string(self.place.path("stderr")).unwrap()
     }
 
+    /// The namespace that is the host's to it.
+    pub(crate) fn host(&self) -> NetNs {
+        NetNs::of_pid(self.process.id()).unwrap()
+    }
+
+    /// The port to the outside.
+    #[track_caller]
+    pub(crate) fn uplink_port(&self) -> Value {
+        let ports = self.json(&["show", "ports"]);
+        let own = ports.as_array().unwrap().iter().find(|port| port["network"] == "uplink");
+        own.unwrap_or_else(|| panic!("there is no uplink: {ports}")).clone()
+    }
+
     /// A container's port, on its first network.
     #[track_caller]
     pub(crate) fn port(&self, container: &str) -> Value {
@@ -173,6 +186,13 @@ impl Switch {
         let counters = self.json(&["show", "counters"]);
         let own = counters["ports"].as_array().unwrap().iter().filter(|port| port["container"] == container);
         own.filter_map(|port| port["drops"][reason].as_u64()).sum()
+    }
+
+    /// How many frames from outside, or for there, were dropped for a reason.
+    pub(crate) fn uplink_drops(&self, reason: &str) -> u64 {
+        let counters = self.json(&["show", "counters"]);
+        let outside = counters["ports"].as_array().unwrap().iter().filter(|port| port["container"].is_null());
+        outside.filter_map(|port| port["drops"][reason].as_u64()).sum()
     }
 
     /// Its IPv4 address on its first network.
@@ -217,7 +237,9 @@ impl Switch {
         self.json(&["container", "inspect", container])["namespaces"].clone()
     }
 
-    fn netns(&self, container: &str) -> NetNs {
+    /// A container's network namespace.
+    #[track_caller]
+    pub(crate) fn netns(&self, container: &str) -> NetNs {
         let path = self.namespaces(container)["net"]
             .as_str()
             .unwrap_or_else(|| panic!("{container} is down"))

@@ -6,7 +6,7 @@ use super::{Fragment, Headers, Layer3, Link, Malformed, Network, Parsed, Transpo
 use crate::Ipv4Header;
 
 #[inline]
-pub(super) fn parse(packet: &[u8], link: Link) -> Result<Parsed, Malformed> {
+pub(super) fn parse(packet: &[u8], link: Link<'_>, parsed: &mut Parsed) -> Result<(), Malformed> {
     let (ipv4, _) = Ipv4Header::ref_from_prefix(packet).map_err(|_| Malformed::Ipv4Truncated)?;
     let header_length = ipv4.header_length();
     let total_length = ipv4.total_length.get();
@@ -32,11 +32,13 @@ pub(super) fn parse(packet: &[u8], link: Link) -> Result<Parsed, Malformed> {
         let units = flags_fragment & Ipv4Header::FRAGMENT_OFFSET;
         network.fragment = layer4::fragment(ipv4.protocol, units, payload.len())?;
         if network.fragment == Fragment::LATER {
-            return Ok(link.carrying(network, Transport::default()));
+            link.carries(network, Transport::default(), parsed);
+            return Ok(());
         }
     }
     let transport = layer4::parse(payload, link.layer3_offset + header_length, &network)?;
-    Ok(link.carrying(network, transport))
+    link.carries(network, transport, parsed);
+    Ok(())
 }
 
 /// Options, or a lie: nearly every packet starts with 0x45, which is one comparison. Answers the flags.

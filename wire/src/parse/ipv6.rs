@@ -7,7 +7,7 @@ use crate::extension::{Extension, MOST_EXTENSIONS, is_extension};
 use crate::{Ipv6Header, protocol};
 
 #[inline]
-pub(super) fn parse(packet: &[u8], link: Link) -> Result<Parsed, Malformed> {
+pub(super) fn parse(packet: &[u8], link: Link<'_>, parsed: &mut Parsed) -> Result<(), Malformed> {
     let (ipv6, payload) = Ipv6Header::ref_from_prefix(packet).map_err(|_| Malformed::Ipv6Truncated)?;
     if ipv6.version() != 6 {
         return Err(Malformed::Ipv6Version);
@@ -31,7 +31,8 @@ pub(super) fn parse(packet: &[u8], link: Link) -> Result<Parsed, Malformed> {
     };
     if !is_extension(ipv6.next_header) {
         let transport = layer4::parse(payload, offset, &network)?;
-        return Ok(link.carrying(network, transport));
+        link.carries(network, transport, parsed);
+        return Ok(());
     }
     let chain = walk(ipv6.next_header, payload)?;
     network.protocol = chain.protocol;
@@ -41,7 +42,8 @@ pub(super) fn parse(packet: &[u8], link: Link) -> Result<Parsed, Malformed> {
         Fragment::LATER => Transport::default(),
         _ => layer4::parse(chain.rest, offset + chain.length, &network)?,
     };
-    Ok(link.carrying(network, transport))
+    link.carries(network, transport, parsed);
+    Ok(())
 }
 
 /// What a walk over the extension headers came to.

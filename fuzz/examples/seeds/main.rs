@@ -3,6 +3,8 @@
 //! They are few and small: one of each kind of frame, one file of each kind of error, and scenarios that reach
 //! each stage of the pipeline. The fuzzer finds the rest.
 
+mod routed;
+
 use std::fs;
 use std::io::Result;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
@@ -19,7 +21,8 @@ fn main() -> Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     keep(&corpus.join("parse"), &frames())?;
     keep(&corpus.join("configuration"), &texts())?;
-    keep(&corpus.join("pipeline"), &scenarios())
+    keep(&corpus.join("pipeline"), &scenarios())?;
+    keep(&corpus.join("pipeline"), &routed::scenarios())
 }
 
 fn keep(folder: &Path, seeds: &[(&str, Vec<u8>)]) -> Result<()> {
@@ -133,8 +136,17 @@ fn texts() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+fn frame(port: usize, bytes: Vec<u8>) -> Step {
+    Step::Frame { port, offload: OffloadHeader::NONE, bytes }
+}
+
+fn scenario(settings: u8, steps: &[Step]) -> Vec<u8> {
+    let mut input = vec![settings];
+    steps.iter().for_each(|step| write(step, &mut input));
+    input
+}
+
 fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
-    let frame = |port, bytes| Step::Frame { port, offload: OffloadHeader::NONE, bytes };
     let partial = |port, bytes, checksum_offset| {
         let offload = OffloadHeader {
             flags: NEEDS_CHECKSUM,
@@ -207,11 +219,6 @@ fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
         Step::Fail { port: 1, how: 0 },
         frame(0, udp4(0, 1, b"room")),
     ];
-    let scenario = |settings: u8, steps: &[Step]| {
-        let mut input = vec![settings];
-        steps.iter().for_each(|step| write(step, &mut input));
-        input
-    };
     vec![
         ("switched", scenario(0, &switched)),
         ("forged", scenario(0, &forged)),
