@@ -62,7 +62,7 @@ pub(crate) struct Port {
     pub(crate) queues: usize,
     pub(crate) source_guard: bool,
     pub(crate) up: bool,
-    /// Why it is down.
+    /// Why it is down; for the uplink's, if it is up, what keeps it from having its address.
     pub(crate) reason: Option<String>,
     #[serde(flatten)]
     pub(crate) traffic: Traffic,

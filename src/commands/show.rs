@@ -38,10 +38,9 @@ pub(super) fn ports(args: &ShowArgs, socket: &Socket) -> Result<ExitCode, Comman
             port.container.clone().unwrap_or_else(|| "-".to_owned()),
             port.interface.clone(),
             port.network.clone(),
-            if port.up {
-                "up".to_owned()
-            } else {
-                format!("down: {}", port.reason.as_deref().unwrap_or("?"))
+            match &port.reason {
+                None => if port.up { "up" } else { "down" }.to_owned(),
+                Some(reason) => format!("{}: {reason}", if port.up { "up" } else { "down" }),
             },
             port.mac_address.clone(),
             table::list(port.ipv4_address.iter().chain(&port.ipv6_address)),

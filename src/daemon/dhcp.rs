@@ -73,7 +73,7 @@ impl Dhcp {
     pub(super) async fn change(&mut self) {
         if self.latest.changed().await.is_err() {
             // The thread died, of a defect that it has printed; there is nothing more to come.
-            pending().await
+            pending::<()>().await;
         }
     }
 

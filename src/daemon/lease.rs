@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 use vswitch_config::Config;
 use vswitch_config::model::{InterfaceUplink, Uplink, UplinkIpv4};
 use vswitch_config::names::{InterfaceName, NetworkName};
-use vswitch_services::{Lease, Route};
+use vswitch_services::Lease;
 use vswitch_wire::MacAddr;
 
 use super::dhcp::Dhcp;
@@ -72,7 +72,7 @@ impl Daemon {
         leased.refused = refused;
         let before = std::mem::replace(&mut leased.lease, lease);
         // A renewal is nothing that traffic would notice.
-        if used(before.as_ref()) == used(leased.lease.as_ref()) {
+        if !matters(before.as_ref(), leased.lease.as_ref()) {
             return;
         }
         for (destination, network) in taken.into_iter().flatten() {
@@ -109,9 +109,15 @@ impl Daemon {
     }
 }
 
-/// What of a lease traffic depends on.
-fn used(lease: Option<&Lease>) -> Option<(Ipv4Net, Option<std::net::Ipv4Addr>, &[Route], Option<u16>)> {
-    lease.map(|lease| (lease.address, lease.router, &lease.routes[..], lease.mtu))
+/// Whether traffic would notice that the one lease takes the other's place.
+fn matters(before: Option<&Lease>, after: Option<&Lease>) -> bool {
+    match (before, after) {
+        (Some(a), Some(b)) => {
+            (a.address, a.router, &a.routes, a.mtu) != (b.address, b.router, &b.routes, b.mtu)
+        }
+        (None, None) => false,
+        _ => true,
+    }
 }
 
 /// Says what became of the lease.
@@ -123,7 +129,7 @@ fn tell(interface: &InterfaceName, before: &Leased, lease: Option<&Lease>, refus
         return;
     }
     match (&before.lease, lease) {
-        (old, Some(lease)) if used(old.as_ref()) != used(Some(lease)) => {
+        (old, Some(lease)) if matters(old.as_ref(), Some(lease)) => {
             tracing::info!("uplink {interface}: {}", describe(lease, before.client.time_left(lease)));
         }
         (Some(_), Some(lease)) => {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use vswitch_config::{Source, Surroundings, load};
+use vswitch_services::Route;
 
 use super::*;
 
@@ -95,10 +96,10 @@ fn a_smaller_mtu_of_the_lease_counts_unless_one_is_configured() {
 fn a_renewal_on_the_same_terms_is_nothing_new() {
     let first = Lease { expires: Some(vswitch_switch::Time::from_secs(60)), ..lease("192.0.2.50/24") };
     let later = Lease { expires: Some(vswitch_switch::Time::from_secs(120)), ..first.clone() };
-    assert_eq!(used(Some(&first)), used(Some(&later)));
-    assert_ne!(used(Some(&first)), used(Some(&Lease { mtu: Some(1400), ..later.clone() })));
-    assert_ne!(used(Some(&first)), used(Some(&Lease { router: None, ..later })));
-    assert_ne!(used(Some(&first)), used(None));
+    assert!(!matters(Some(&first), Some(&later)));
+    assert!(matters(Some(&first), Some(&Lease { mtu: Some(1400), ..later.clone() })));
+    assert!(matters(Some(&first), Some(&Lease { router: None, ..later })));
+    assert!(matters(Some(&first), None) && matters(None, Some(&first)) && !matters(None, None));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use vswitch_switch::{NetworkId, PortId};
 
 use super::super::Daemon;
-use super::super::lan::{self, Lan, LanKey};
+use super::super::lan::{self, Lan, LanKey, LiveUplink};
 use super::{UPLINK, drops, traffic};
 use crate::api::types;
 
@@ -42,13 +42,14 @@ impl Daemon {
                 mac_address: port.lan.mac.to_string(),
                 ipv4_address,
                 ipv6_address,
-                mtu: port.lan.mtu,
+                // A DHCP server may say that the LAN carries less.
+                mtu: self.uplink_at(port.id).map_or(port.lan.mtu, |uplink| uplink.mtu),
                 driver: port.driver.to_owned(),
                 offloads: port.lan.offloads.iter().map(ToString::to_string).collect(),
                 queues: self.dataplane.workers(),
                 source_guard: false,
                 up: port.lan.up,
-                reason: (!port.lan.up).then(|| "its interface is gone".to_owned()),
+                reason: self.missing(port.id, port.lan),
                 traffic: traffic(&totals),
                 dropped: totals.dropped(),
             }
@@ -88,9 +89,23 @@ impl Daemon {
         ports
     }
 
+    /// What a port lacks: its interface, or the uplink its address.
+    fn missing(&self, port: PortId, lan: &Lan) -> Option<String> {
+        if !lan.up {
+            return Some("its interface is gone".to_owned());
+        }
+        self.uplink_at(port)?;
+        self.uplink_state().and_then(|(_, state)| state.err())
+    }
+
+    /// The uplink, if this is its port.
+    fn uplink_at(&self, port: PortId) -> Option<&LiveUplink> {
+        self.uplink.as_ref().filter(|uplink| uplink.port == port)
+    }
+
     /// The switch's own addresses on the uplink's port, of IPv4 and of IPv6.
     fn own_addresses(&self, port: PortId) -> [Option<String>; 2] {
-        let own = self.uplink.iter().filter(|uplink| uplink.port == port).flat_map(|up| &up.addresses);
+        let own = self.uplink_at(port).into_iter().flat_map(|uplink| &uplink.addresses);
         let first = |four: bool| {
             let of_family = |net: &&IpNet| net.addr().is_ipv4() == four;
             own.clone().find(of_family).map(ToString::to_string)
