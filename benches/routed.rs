@@ -45,7 +45,7 @@ fn known(criterion: &mut Criterion) {
         rounds(&mut town, &[FRONT], flows);
         let ports = town.public_ports();
         assert_eq!(ports.len(), usize::from(flows));
-        town.receives(OUTSIDE, &incoming(0), destination_ports(ports));
+        town.receives(OUTSIDE, &incoming(0), destination_ports(&ports));
         let name = format!("translated, both ways, {} flows", 2 * u32::from(flows));
         measure(&mut group, &name, &mut town, &[FRONT, OUTSIDE], flows);
     }

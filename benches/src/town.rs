@@ -252,7 +252,7 @@ fn rules(connections: usize) -> NatRules {
     NatRules {
         external: vec![OWN.into()],
         local: [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 1, 0, 1)].map(IpAddr::from).into(),
-        networks: networks.into(),
+        networks: vswitch_switch::nat::NatNetworks::new(networks),
         max_connections: connections,
         max_half_open: connections,
         max_per_port: u32::try_from(connections).unwrap_or(u32::MAX),
@@ -297,7 +297,7 @@ pub fn source_ports(count: u16) -> Vary {
 }
 
 /// Gives the frame each of these destination ports in turn, and the checksum that belongs to it.
-pub fn destination_ports(ports: Vec<u16>) -> Vary {
+pub fn destination_ports(ports: &[u16]) -> Vary {
     let frames: Vec<_> = ports
         .iter()
         .map(|port| {
