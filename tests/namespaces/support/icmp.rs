@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketType, bind, ipproto, recvfrom, sendto, socket, sockopt,
 };
@@ -66,8 +67,11 @@ impl Icmp {
     pub(crate) fn next(&self) -> Message {
         loop {
             let mut buffer = [const { MaybeUninit::uninit() }; 65_536];
-            let ((bytes, _), _, from) =
-                recvfrom(&self.socket, &mut buffer, RecvFlags::empty()).expect("an ICMP message arrives");
+            let result = recvfrom(&self.socket, &mut buffer, RecvFlags::empty());
+            if result.as_ref().is_err_and(|errno| *errno == Errno::INTR) {
+                continue;
+            }
+            let ((bytes, _), _, from) = result.expect("an ICMP message arrives");
             let from = SocketAddr::try_from(from.unwrap()).unwrap().ip();
             // Only IPv4's come with the IP header.
             let header = if self.ipv6 { 0 } else { usize::from(bytes[0] & 15) * 4 };

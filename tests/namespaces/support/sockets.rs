@@ -1,6 +1,6 @@
 //! Ordinary sockets inside containers, and what is sent over them.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 
@@ -39,7 +39,13 @@ pub(crate) fn udp_on(switch: &Switch, container: &str, address: SocketAddr) -> U
 #[track_caller]
 pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = vec![0; 65_536];
-    let (length, from) = socket.recv_from(&mut buffer).expect("a datagram arrives");
+    let (length, from) = loop {
+        match socket.recv_from(&mut buffer) {
+            // With a timeout the kernel does not begin again by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => break result.expect("a datagram arrives"),
+        }
+    };
     buffer.truncate(length);
     (buffer, from)
 }
