@@ -297,7 +297,7 @@ pub fn source_ports(count: u16) -> Vary {
 }
 
 /// Gives the frame each of these destination ports in turn, and the checksum that belongs to it.
-pub fn destination_ports(ports: Vec<u16>) -> Vary {
+pub fn destination_ports(ports: &[u16]) -> Vary {
     let frames: Vec<_> = ports
         .iter()
         .map(|port| {

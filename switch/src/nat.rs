@@ -37,7 +37,9 @@ mod tests;
 
 pub use errors::TranslatedError;
 pub use publish::{Publish, PublishError, Published, RuleCounters};
-pub use rules::{Filtering, Mapping, NatMode, NatRules, NetworkNat, OneToOne, OneToOneError, OneToOnes};
+pub use rules::{
+    Filtering, Mapping, NatMode, NatRules, NetworkNat, OneToOne, OneToOneError, OneToOnes, OwnAddresses,
+};
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use crate::address::{Address, Endpoint, Family};
 use crate::conntrack::{Index, Linked, Links, Owners, Slab};
 use crate::drop_reason::DropReason;
-use crate::hash::Seed;
+use crate::hash::{Configured, Seed};
 use crate::id::{NetworkId, PortId};
 use vswitch_wire::protocol;
 
@@ -75,7 +75,8 @@ pub(super) struct Mappings {
     by_inside: Index,
     hosts: Hosts,
     pools: Vec<Pool>,
-    pool_of: HashMap<(Address, Family, u8), u16>,
+    /// There are pools for the configuration's addresses only.
+    pool_of: HashMap<(Address, Family, u8), u16, Configured>,
     random: Random,
     seed: Seed,
 }
@@ -88,7 +89,7 @@ impl Mappings {
             by_inside: Index::new(capacity),
             hosts: Hosts::new(2 * capacity, seed),
             pools: Vec::new(),
-            pool_of: HashMap::new(),
+            pool_of: HashMap::default(),
             random: Random::new(seed),
             seed,
         }
