@@ -39,6 +39,7 @@ pub use errors::TranslatedError;
 pub use publish::{Publish, PublishError, Published, RuleCounters};
 pub use rules::{
     Filtering, Mapping, NatMode, NatNetworks, NatRules, NetworkNat, OneToOne, OneToOneError, OneToOnes,
+    OwnAddresses,
 };
 
 use std::ops::Range;

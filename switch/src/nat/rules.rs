@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::address::{Address, Endpoint, Family};
 use crate::conntrack::Timeouts;
+use crate::hash::Configured;
 use crate::id::{NetworkId, PortId};
 
 use super::publish::{Publish, Published};
@@ -105,6 +106,30 @@ pub enum NatMode {
     Open,
 }
 
+/// Addresses of the switch's own, asked for several times about the first packet of every flow.
+#[derive(Clone, Debug, Default)]
+pub struct OwnAddresses(HashSet<IpAddr, Configured>);
+
+impl OwnAddresses {
+    /// Whether this is one of them.
+    #[inline]
+    pub fn contains(&self, address: &IpAddr) -> bool {
+        self.0.contains(address)
+    }
+}
+
+impl FromIterator<IpAddr> for OwnAddresses {
+    fn from_iter<T: IntoIterator<Item = IpAddr>>(addresses: T) -> Self {
+        Self(addresses.into_iter().collect())
+    }
+}
+
+impl<const N: usize> From<[IpAddr; N]> for OwnAddresses {
+    fn from(addresses: [IpAddr; N]) -> Self {
+        addresses.into_iter().collect()
+    }
+}
+
 /// A network that has a way out.
 #[derive(Clone, Debug)]
 pub struct NetworkNat {
@@ -158,7 +183,7 @@ pub struct NatRules {
     /// Addresses to translate to, of either family; the first are the uplink's own.
     pub external: Vec<IpAddr>,
     /// Every address that the switch has inside, where published ports answer too.
-    pub local: HashSet<IpAddr>,
+    pub local: OwnAddresses,
     /// Default: endpoint-independent.
     pub mapping: Mapping,
     /// Default: address-dependent.
@@ -190,7 +215,7 @@ impl Default for NatRules {
     fn default() -> Self {
         Self {
             external: Vec::new(),
-            local: HashSet::new(),
+            local: OwnAddresses::default(),
             mapping: Mapping::EndpointIndependent,
             filtering: Filtering::AddressDependent,
             ports: 1024..=u16::MAX,

@@ -185,8 +185,9 @@ mod tests {
 
     #[test]
     fn source_routes_are_refused_wherever_they_hide() {
-        let header =
-            |options: &[u8]| [&[0x40 | u8::try_from(5 + options.len() / 4).unwrap()][..], &[0; 19], options].concat();
+        let header = |options: &[u8]| {
+            [&[0x40 | u8::try_from(5 + options.len() / 4).unwrap()][..], &[0; 19], options].concat()
+        };
         assert!(has_source_route_option(&header(&[1, 1, 131, 3, 4, 0, 0, 0])));
         assert!(has_source_route_option(&header(&[7, 3, 4, 137, 3, 4, 0, 0])));
         assert!(!has_source_route_option(&header(&[7, 3, 4, 0, 137, 3, 4, 0])), "behind the end");
