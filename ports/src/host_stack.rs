@@ -68,7 +68,7 @@ fn unused(interface: &str) -> Result<u32> {
     let mut netlink = Netlink::open()?;
     let link = netlink.link(interface)?;
     if link.master.is_some() {
-        let remedy = "take it out (`ip link set NAME nomaster`)";
+        let remedy = "take it out (`ip link set … nomaster`)";
         return Err(in_use("it belongs to a bridge or bond".to_owned(), remedy));
     }
     let own = netlink.addresses_of(link.index)?;
@@ -80,7 +80,7 @@ fn unused(interface: &str) -> Result<u32> {
         None => Ok(link.index),
         Some(network) => Err(in_use(
             format!("the host has its address {network} there"),
-            "an uplink is the switch's alone: remove the host's addresses (`ip addr flush dev NAME`) and whatever sets them",
+            "an uplink is the switch's alone: remove the host's addresses (`ip addr flush dev …`) and whatever sets them",
         )),
     }
 }
