@@ -76,10 +76,12 @@ impl Seed {
         const D: u64 = 0x082e_fa98_ec4e_6c89;
         let [w0, w1, w2, w3, w4, w5, w6, w7] = *words;
         // Four independent multiplications, so that they overlap in the pipeline.
-        let a = folded_multiply(w0 ^ self.0, w1 ^ A);
-        let b = folded_multiply(w2 ^ self.0, w3 ^ B);
-        let c = folded_multiply(w4 ^ self.0, w5 ^ C);
-        let d = folded_multiply(w6 ^ self.0, w7 ^ D);
+        // Every factor is masked with the secret, as in `hash_key`.
+        let turned = self.0.rotate_left(32);
+        let a = folded_multiply(w0 ^ self.0, w1 ^ turned ^ A);
+        let b = folded_multiply(w2 ^ self.0, w3 ^ turned ^ B);
+        let c = folded_multiply(w4 ^ self.0, w5 ^ turned ^ C);
+        let d = folded_multiply(w6 ^ self.0, w7 ^ turned ^ D);
         folded_multiply(a ^ c.rotate_left(17), b ^ d.rotate_left(29) ^ self.0)
     }
 
