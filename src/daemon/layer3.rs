@@ -34,9 +34,9 @@ pub(super) struct Inventory<'a> {
     pub(super) networks: &'a BTreeMap<NetworkName, NetworkId>,
     pub(super) containers: &'a BTreeMap<ContainerName, Live>,
     pub(super) uplink: Option<&'a LiveUplink>,
-    /// Counters of published ports, which last as long as the port is published.
     /// Differs from that of every inventory before.
     pub(super) generation: u32,
+    /// Counters of published ports, which last as long as the port is published.
     pub(super) rules: &'a BTreeMap<(ContainerName, PublishedPort), Arc<RuleCounters>>,
 }
 

@@ -52,9 +52,6 @@ const EXPIRE_SLOTS: usize = 4096;
 /// The most observations kept for the other workers until they are taken.
 const HEARD: usize = 1024;
 
-/// Frames that may be walking again at once; more are taken from where they wait later.
-const AGAIN: usize = 64;
-
 /// How a call of [`Shard::service`] ended.
 #[derive(Debug)]
 pub enum Serviced {
@@ -164,7 +161,7 @@ impl<D: Device> Shard<D> {
             router,
             moves: 0,
             own,
-            again: Vec::with_capacity(AGAIN),
+            again: Vec::new(),
             fragments: Vec::new(),
             gathered: false,
             chores: Chores::default(),

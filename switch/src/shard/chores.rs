@@ -171,12 +171,8 @@ impl<D: Device> Shard<D> {
             neighbors.due(now, |ask| asks.push(ask), |held, reason| failed.push((held, reason)));
             neighbors.next_due()
         });
-        for ask in asks {
-            if let Some(gateway) = tables.network(ask.network).and_then(|network| network.gateway.as_deref())
-                && announce::ask(gateway, ask.address, ask.unicast, &mut self.own)
-            {
-                self.send_own_to_all(tables, ask.network);
-            }
+        for question in asks {
+            self.ask(tables, &question, now);
         }
         for (held, reason) in failed {
             match reason {

@@ -1,6 +1,6 @@
 //! The way through the router: a flow the cache knows is rewritten in place, another walks the stages.
 
-use vswitch_wire::{Parsed, TcpHeader, parse};
+use vswitch_wire::{MacAddr, Parsed, TcpHeader, parse};
 
 use super::{Flow, Shard};
 use crate::clamp;
@@ -14,7 +14,7 @@ use crate::gateway::icmp_error::{self, ErrorKind};
 use crate::gateway::limit::ReplyKind;
 use crate::gateway::{Outcome, announce, echo, reset};
 use crate::id::{NetworkId, PortId};
-use crate::neighbor::Held;
+use crate::neighbor::{Ask, Held};
 use crate::offload::OffloadHeader;
 use crate::parent::Parent;
 use crate::router::walk::{Stop, Walk, Way};
@@ -102,7 +102,7 @@ impl<D: Device> Shard<D> {
             Err(Stop::Held) => Ok(Verdict::Held),
             Err(Stop::Pending { network, address, ask }) => {
                 if ask {
-                    self.ask(tables, network, address);
+                    self.ask(tables, &Ask { network, address, unicast: None }, now);
                 }
                 let held = Held { ingress, frame: frame.bytes().into(), offload: frame.offload };
                 if let Some(dropped) = router.neighbors(|neighbors| neighbors.hold(network, address, held)) {
@@ -135,7 +135,8 @@ impl<D: Device> Shard<D> {
         if let Some(mtu) = way.clamp {
             clamp::clamp(frame.bytes_mut(), parsed, &offload, mtu);
         }
-        let Some(egress) = way.port.or_else(|| self.station(tables, way, now)) else {
+        let Some(egress) = way.port.or_else(|| self.station(tables, way.network, way.hop.destination, now))
+        else {
             return Ok(Verdict::RoutedFlood(way.network));
         };
         if way.fragments {
@@ -151,14 +152,13 @@ impl<D: Device> Shard<D> {
         Ok(Verdict::Routed(egress))
     }
 
-    /// The port behind which the next hop lives, as the bridge of its network knows.
-    fn station(&self, tables: &Tables, way: &Way, now: Time) -> Option<PortId> {
-        let network = tables.network(way.network)?;
-        let mac = way.hop.destination;
+    /// The port behind which a station lives, as the bridge of its network knows.
+    fn station(&self, tables: &Tables, id: NetworkId, mac: MacAddr, now: Time) -> Option<PortId> {
+        let network = tables.network(id)?;
         if let Some(parent) = &network.parent {
             return Some(parent.port_of(network, mac));
         }
-        let learned = || self.domains.get(way.network.index())?.as_ref()?.fdb.lookup(mac, now.seconds());
+        let learned = || self.domains.get(id.index())?.as_ref()?.fdb.lookup(mac, now.seconds());
         network.static_macs.get(&mac).copied().or_else(learned).or(match network.members[..] {
             [only] => Some(only),
             _ => None,
@@ -264,23 +264,30 @@ impl<D: Device> Shard<D> {
         self.own.clear();
     }
 
-    /// Asks a network who has an address.
-    pub(super) fn ask(&mut self, tables: &Tables, network: NetworkId, address: std::net::IpAddr) {
-        if let Some(gateway) = tables.network(network).and_then(|network| network.gateway.as_deref())
-            && announce::ask(gateway, address, None, &mut self.own)
-        {
-            self.send_own_to_all(tables, network);
+    /// Asks who has an address: everybody on its network, or the one station that had it.
+    pub(super) fn ask(&mut self, tables: &Tables, question: &Ask, now: Time) {
+        let network = tables.network(question.network);
+        let Some(gateway) = network.and_then(|network| network.gateway.as_deref()) else { return };
+        if !announce::ask(gateway, question.address, question.unicast, &mut self.own) {
+            return;
+        }
+        match question.unicast.and_then(|mac| self.station(tables, question.network, mac, now)) {
+            Some(port) => self.send_own(tables, port),
+            None => self.send_own_to_all(tables, question.network),
         }
     }
 
     /// Lets frames walk again that waited for something that is known now.
     pub(super) fn walk_again(&mut self, tables: &Tables, now: Time) {
-        while let Some(held) = self.again.pop() {
-            self.walk_one(tables, held.ingress, &held.frame, held.offload, None, now);
-        }
-        while let Some(fragment) = self.fragments.pop() {
-            let port = fragment.ingress.port;
-            self.walk_one(tables, port, &fragment.bytes, OffloadHeader::NONE, Some(fragment.parsed), now);
+        // In the order they came. What walks again may let others go, which are looked for when these are done.
+        while !self.again.is_empty() || !self.fragments.is_empty() {
+            for held in std::mem::take(&mut self.again) {
+                self.walk_one(tables, held.ingress, &held.frame, held.offload, None, now);
+            }
+            for fragment in std::mem::take(&mut self.fragments) {
+                let (port, parsed) = (fragment.ingress.port, Some(fragment.parsed));
+                self.walk_one(tables, port, &fragment.bytes, OffloadHeader::NONE, parsed, now);
+            }
         }
     }
 
@@ -293,7 +300,9 @@ impl<D: Device> Shard<D> {
         known: Option<Parsed>,
         now: Time,
     ) {
+        // Nothing is in use between batches, so there is a frame.
         let Some(mut frame) = self.pool.take() else { return };
+        // What waited for a port that is gone was forgotten with it, uncounted as its counters are.
         let Some(Some(slot)) = self.ports.slots.get(ingress.index()) else {
             return self.pool.put(frame);
         };

@@ -4,9 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use vswitch_switch::DropReason;
+use vswitch_switch::route::Route;
 use vswitch_wire::{ArpPacket, Layer3, build};
 
-use crate::town::{ALICE, EDGE, OUTSIDE, OWN, Station, Town, gateway_mac, headers, source, udp};
+use crate::town::{
+    ALICE, BACK, BOB, CAROL, EDGE, FRONT, OUTSIDE, OWN, Station, Town, gateway_mac, headers, id, source, udp,
+};
 
 const NEIGHBOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 
@@ -29,9 +32,8 @@ fn a_packet_waits_for_its_neighbour() {
     let mac = vswitch_wire::MacAddr([2, 0, 0, 0, 0, 77]);
     let reply = build::arp(ArpPacket::REPLY, mac, NEIGHBOR, gateway_mac(OUTSIDE), OWN);
     let released = town.send(&Station { mac, ..EDGE }, reply);
-    let mut ports: Vec<_> = released.iter().map(|(_, frame)| source(&frame.bytes).port()).collect();
-    ports.sort_unstable();
-    assert_eq!(ports, [5000, 5001]);
+    let ports: Vec<_> = released.iter().map(|(_, frame)| source(&frame.bytes).port()).collect();
+    assert_eq!(ports, [5000, 5001], "in the order they came");
     assert!(
         released.iter().all(|(port, frame)| *port == EDGE.port && headers(&frame.bytes).destination == mac)
     );
@@ -62,4 +64,28 @@ fn a_scan_is_bounded_and_hurts_nobody_known() {
     assert!(questions < 400, "{questions}");
     town.one(&ALICE, udp(&ALICE, 5000, SocketAddr::new(crate::town::FAR.into(), 53)));
     assert!(town.router.neighbors(|neighbors| neighbors.len()) <= 4096);
+}
+
+#[test]
+fn whether_a_neighbour_is_still_there_is_asked_of_itself() {
+    let mut town = Town::new();
+    let guest =
+        Station { mac: vswitch_wire::MacAddr([2, 0, 0, 0, 0, 77]), four: Ipv4Addr::new(10, 0, 0, 77), ..BOB };
+    let prefix = |text: &str| text.parse().unwrap();
+    let front = Route::Connected(id(FRONT));
+    let back = Route::Connected(id(BACK));
+    town.set_routes(BACK, vec![(prefix("10.1.0.0/24"), back), (prefix("10.0.0.0/24"), front)]);
+    let asked = town.send(&CAROL, udp(&CAROL, 1, to(guest.four)));
+    assert_eq!(asked.len(), 2, "everybody on its network: {:?}", town.drops(&CAROL));
+    let own = crate::town::gateway_ip(FRONT);
+    town.send(&guest, build::arp(ArpPacket::REPLY, guest.mac, guest.four, gateway_mac(FRONT), own));
+    // Long enough for it to be stale; the next packet makes it be asked again.
+    town.wait(Duration::from_secs(50));
+    assert_eq!(town.one(&CAROL, udp(&CAROL, 2, to(guest.four))).0, BOB.port);
+    let probes = town.wait(Duration::from_secs(7));
+    assert!(!probes.is_empty());
+    for (port, probe) in probes {
+        let headers = headers(&probe.bytes);
+        assert_eq!((port, headers.layer3, headers.destination), (BOB.port, Layer3::ARP, guest.mac));
+    }
 }
