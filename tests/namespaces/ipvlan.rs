@@ -1,12 +1,12 @@
 //! Networks with driver ipvlan: in mode l2 containers share the MAC address of an interface and are told apart by
 //! their IP addresses; in mode l3 they are behind the switch, which routes for them and translates nothing.
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use super::support::eventually;
 use super::support::lan::{self, Lan, MACHINE, MACHINE6, OWN, PARENT};
-use super::support::sockets::{receive, until_received};
+use super::support::sockets::until_received;
 use super::support::stations::{Audience, connect, datagrams, echo, forwarded, found_at, refusal, udp};
 
 scenarios! {
@@ -87,11 +87,20 @@ fn l2_broadcasts() {
 fn l2_members_for_a_while() {
     let lan = Lan::new(1);
     let switch = lan.start(&on_parent());
-    let ear = udp(&lan.hosts[0], lan::host(0));
-    let speak = format!("echo hello > /dev/udp/{}/{}", lan::host(0), ear.local_addr().unwrap().port());
+    let ear = lan.hosts[0].within(|| TcpListener::bind((lan::host(0), 0))).unwrap().unwrap();
+    let port = ear.local_addr().unwrap().port();
+    let listening = std::thread::spawn(move || {
+        let (mut caller, speaker) = ear.accept().unwrap();
+        let mut words = [0; 6];
+        caller.read_exact(&mut words).unwrap();
+        caller.write_all(b"heard\n").unwrap();
+        (words, speaker)
+    });
+    // It waits for the answer: the container, and what it has not sent yet, goes with its command.
+    let speak = format!("exec 3<>/dev/tcp/{}/{port}; echo hello >&3; read -r answer <&3", lan::host(0));
     switch.says(&["exec", "--network", "lan", "--", "bash", "-c", &speak]);
-    let (words, speaker) = receive(&ear);
-    assert_eq!(words, b"hello\n");
+    let (words, speaker) = listening.join().unwrap();
+    assert_eq!(&words, b"hello\n");
     let std::net::IpAddr::V4(speaker) = speaker.ip() else { panic!("{speaker}") };
     assert_eq!(found_at(&lan.hosts[0], speaker), lan::mac_of(&lan.machine, PARENT));
     switch.stop();
